@@ -1,0 +1,237 @@
+"""The client: many concurrent lookups in, as few requests as the provider's rules allow out."""
+
+import asyncio
+import enum
+import math
+import warnings
+from collections.abc import Iterable
+from contextvars import copy_context
+from itertools import islice
+from types import TracebackType
+from typing import Any, Generic, NoReturn, Self
+
+import anyio
+
+from ._batcher import Batcher
+from ._clock import SYSTEM_CLOCK, Clock
+from ._dispatch import Dispatcher
+from ._http import Sender, Transport
+from ._limiter import Limiter, TokenBucket, Unlimited
+from ._lookup import BulkLookup, Line, SingleLookup
+from ._model import AnswerT, ClientStats, KeyT
+from ._provider import Provider
+from ._retry import RetryPolicy
+from .errors import ClosedError, IncompleteError, StatusLookupError, WrongLoopError
+
+
+class _Default(enum.Enum):
+    CLIENT_TIMEOUT = "the client's timeout"
+
+
+CLIENT_TIMEOUT = _Default.CLIENT_TIMEOUT
+
+
+class StatusClient(Generic[KeyT, AnswerT]):
+    """Awaits message statuses at one provider, from any number of coroutines, within the provider's rules.
+
+    Lookups that wait for the rate limit ride together in the next request, and equal keys are asked once.
+
+    ``timeout`` is the deadline of a lookup in seconds: queue, rate limit, retries and HTTP together;
+    ``None`` waits for ever. ``limiter`` replaces the limiter that all clients of one provider account
+    share. ``retry`` says which failures are asked again. ``linger`` is how long, in seconds, a request
+    that could go at once waits for more keys; a full batch does not wait. ``transport`` is an httpx
+    transport to send through (proxy, TLS, tests); it stays yours to close. ``clock`` is for tests that
+    do not want to wait.
+
+    A client belongs to the event loop that uses it first. Close it with ``aclose()`` or ``async with``.
+    """
+
+    def __init__(
+        self,
+        provider: Provider[KeyT, AnswerT],
+        *,
+        timeout: float | None = 60.0,
+        limiter: Limiter | None = None,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 # frozen, and shown as it is in help()
+        linger: float = 0.005,
+        transport: Transport | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        if isinstance(linger, bool) or not isinstance(linger, int | float):
+            raise TypeError(f"linger is a number of seconds, not {type(linger).__name__}")
+        if not 0 <= linger < math.inf:
+            raise ValueError(f"linger must be 0 or more seconds, not {linger}")
+        self._provider = provider
+        self._timeout = _checked_timeout(timeout)
+        self._limiter = limiter
+        self._retry = retry
+        self._linger = linger
+        self._transport = transport
+        self._clock = clock
+        self._context = copy_context()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._line: Line[KeyT, AnswerT] | None = None
+        self._sender: Sender | None = None
+        self._is_closed = False
+        self._lookups = 0
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "unused" if self._line is None else "open"
+        return f"<StatusClient {state} {self._provider!r} {self.stats()}>"
+
+    async def get(self, key: KeyT, *, timeout: float | _Default | None = CLIENT_TIMEOUT) -> AnswerT | None:
+        """Return the status of one message, or ``None`` if the provider does not know it.
+
+        ``timeout`` replaces the client's. A caller that is cancelled disturbs nobody else. Raises
+        ``TypeError`` or ``ValueError`` for a bad key before anything is sent, and otherwise only
+        ``StatusLookupError``.
+        """
+        key = self._provider.check(key)
+        deadline = self._timeout if timeout is CLIENT_TIMEOUT else _checked_timeout(timeout)
+        loop = asyncio.get_running_loop()
+        line = self._line
+        if line is None or loop is not self._loop or self._is_closed:
+            line = self._open(loop)
+        lookup = SingleLookup(line, key, deadline, loop)
+        self._lookups += 1
+        try:
+            return await lookup
+        except BaseException:
+            lookup.withdraw()
+            raise
+
+    async def get_many(
+        self, keys: Iterable[KeyT], *, timeout: float | _Default | None = CLIENT_TIMEOUT
+    ) -> dict[KeyT, AnswerT | None]:
+        """Return the status of each key, ``None`` where the provider does not know it, in the keys' order.
+
+        ``timeout`` counts for each key from when it is queued, so a list does not time out for being long.
+        Lookups by ``get`` go first. If some keys fail, ``IncompleteError`` holds what was found; a bad key
+        is a ``TypeError`` or ``ValueError`` before anything is sent.
+        """
+        if isinstance(keys, str | bytes):
+            raise TypeError("get_many takes a list of keys; for one key, use get")
+        check = self._provider.check
+        statuses: dict[KeyT, AnswerT | None] = dict.fromkeys(check(key) for key in keys)
+        deadline = self._timeout if timeout is CLIENT_TIMEOUT else _checked_timeout(timeout)
+        line = self._open(asyncio.get_running_loop())
+        errors: dict[KeyT, StatusLookupError] = {}
+        waiting = iter(list(statuses))
+        bulk = BulkLookup(line, deadline)
+        try:
+            while True:
+                more = list(islice(waiting, bulk.room))
+                if more:
+                    self._lookups += len(more)
+                    bulk.add(more)
+                elif bulk.is_idle:
+                    break
+                for key, end in await bulk.ends():
+                    if isinstance(end, ClosedError):
+                        raise end
+                    if isinstance(end, StatusLookupError):
+                        errors[key] = end
+                    else:
+                        statuses[key] = end
+        finally:
+            bulk.close()
+        if errors:
+            for key in errors:
+                del statuses[key]
+            raise IncompleteError(statuses, errors)
+        return statuses
+
+    def stats(self) -> ClientStats:
+        """Return the counts since the client was made, and what it is doing at this moment."""
+        if self._line is None:
+            return ClientStats()
+        batcher, dispatcher = self._line.batcher, self._line.dispatcher
+        return ClientStats(
+            lookups=self._lookups,
+            coalesced=batcher.coalesced,
+            requests=dispatcher.requests,
+            keys_sent=dispatcher.keys_sent,
+            retries=dispatcher.retries,
+            rejections=dispatcher.rejections,
+            queued=batcher.queued,
+            in_flight=batcher.in_flight,
+            seconds_paced=dispatcher.seconds_paced,
+        )
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> Line[KeyT, AnswerT]:
+        """Bind the client to the loop, or say why it cannot be used there."""
+        if self._is_closed:
+            raise ClosedError("the client is closed; make a new one")
+        if self._line is not None:
+            if loop is self._loop:
+                return self._line
+            raise WrongLoopError(
+                "this client belongs to another event loop: make one client in each loop, or run all lookups"
+                " in the loop that used it first"
+            )
+        provider, limit = self._provider, self._provider.rate_limit
+        if self._limiter is None:
+            self._limiter = Unlimited() if limit is None else TokenBucket(limit, clock=self._clock)
+        self._sender = Sender(
+            provider=provider.name,
+            base_url=provider.base_url,
+            secret=provider.secret,
+            transport=self._transport,
+        )
+        batcher: Batcher[KeyT, AnswerT] = Batcher()
+        dispatcher = Dispatcher(
+            provider,
+            batcher,
+            self._limiter,
+            self._sender.send,
+            retry=self._retry,
+            linger=self._linger,
+            clock=self._clock,
+            context=self._context,
+        )
+        self._loop = loop
+        self._line = Line(batcher, dispatcher, self._clock, provider.max_batch)
+        return self._line
+
+    async def aclose(self) -> None:
+        """End every lookup with ``ClosedError``, and return when no task and no connection is left.
+
+        It may be called again, and from any task of the client's event loop.
+        """
+        if self._line is not None and self._loop not in (None, asyncio.get_running_loop()):
+            raise WrongLoopError("close the client in the event loop that it was used in")
+        self._is_closed = True
+        line, sender = self._line, self._sender
+        if line is None or sender is None:
+            return
+        line.batcher.close(ClosedError("the client was closed before the status was known"))
+        # A cancelled caller still leaves nothing behind; what is awaited here has been told to end.
+        with anyio.CancelScope(shield=True):
+            await line.dispatcher.aclose()
+            await sender.aclose()
+
+    async def __aenter__(self) -> Self:
+        self._open(asyncio.get_running_loop())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a StatusClient cannot be pickled; build it anew where it is needed")
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if self._line is not None and not self._is_closed:
+            _warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+
+
+def _checked_timeout(timeout: object) -> float | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is a number of seconds or None, not {type(timeout).__name__}")
+    if not 0 < timeout < math.inf:
+        raise ValueError(f"timeout must be above 0 seconds, or None to wait for ever, not {timeout}")
+    return timeout

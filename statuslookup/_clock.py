@@ -1,0 +1,37 @@
+"""The clock as an argument."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class Timer(Protocol):
+    """A call that is due; it can be cancelled."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """A monotonic time in seconds, and calls that come due on it in the running event loop."""
+
+    def time(self) -> float: ...
+
+    def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Timer: ...
+
+
+class SystemClock:
+    """The machine's monotonic clock.
+
+    ``loop.time()`` would not do: uvloop reads it once an iteration, so a moment taken after a long
+    callback would lie in the past.
+    """
+
+    time = staticmethod(time.monotonic)
+
+    @staticmethod
+    def call_later(delay: float, callback: Callable[..., object], *arguments: Any) -> Timer:
+        return asyncio.get_running_loop().call_later(delay, callback, *arguments)
+
+
+SYSTEM_CLOCK = SystemClock()

@@ -1,0 +1,229 @@
+"""When a request is made: from queued keys, through the limiter and the provider, to their ends."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Generic
+
+from ._batcher import Batch, Batcher, Entry
+from ._clock import Clock, Timer
+from ._limiter import Limiter
+from ._model import AnswerT, KeyT
+from ._provider import Exchange, Provider, Results
+from ._retry import RetryPolicy
+from ._wire import Request, Response
+from .errors import ClosedError, ProviderError, RateLimitedError, StatusLookupError
+
+logger = logging.getLogger("statuslookup")
+
+
+class Dispatcher(Generic[KeyT, AnswerT]):
+    """Sends what is queued, and does nothing while nothing is.
+
+    One task asks the limiter for a slot while keys are queued; when the slot is granted, the keys that are
+    queued at that very moment are sealed into a batch, and the task goes on as the request of that batch.
+    """
+
+    def __init__(
+        self,
+        provider: Provider[KeyT, AnswerT],
+        batcher: Batcher[KeyT, AnswerT],
+        limiter: Limiter,
+        send: Callable[[Request], Awaitable[Response]],
+        *,
+        retry: RetryPolicy,
+        linger: float,
+        clock: Clock,
+        context: Context,
+    ) -> None:
+        self._provider = provider
+        self._max_batch = provider.max_batch
+        self._batcher = batcher
+        self._limiter = limiter
+        self._send = send
+        self._retry = retry
+        self._linger = linger
+        self._clock = clock
+        self._context = context
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asker: asyncio.Task[None] | None = None
+        self.is_asking = False
+        self.asked_at = 0.0
+        """When the slot that is waited for was asked for."""
+        self._timer: Timer | None = None
+        self._lingers = False
+        self._is_failing = False
+        self._paused_until = clock.time()
+        self.requests = 0
+        self.keys_sent = 0
+        self.retries = 0
+        self.rejections = 0
+        self.seconds_paced = 0.0
+
+    def wake(self) -> None:
+        """See to it that queued keys are sent: a full batch as soon as it may go, others after ``linger``."""
+        queued = self._batcher.queued
+        if self.is_asking or not queued:
+            return
+        is_full = queued >= self._max_batch
+        if self._timer is not None:
+            if not (is_full and self._lingers):
+                return
+            self._timer.cancel()
+            self._timer = None
+        pause = self._paused_until - self._clock.time()
+        self._lingers = pause <= 0
+        if pause > 0:
+            self._timer = self._clock.call_later(pause, self._ask)
+        elif is_full:
+            self._ask()
+        else:
+            self._timer = self._clock.call_later(self._linger, self._ask)
+
+    def rest(self) -> None:
+        """Give up the place in the limiter's queue if nothing is queued any more."""
+        if self._batcher.queued:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._asker is not None:
+            self._asker.cancel()
+            self._asker = None
+            self.is_asking = False
+
+    def _ask(self) -> None:
+        self._timer = None
+        self.is_asking = True
+        self.asked_at = self._clock.time()
+        loop = asyncio.get_running_loop()
+        # The request belongs to no caller, so it does not run in the context of whoever came first.
+        task = loop.create_task(self._run(), context=self._context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if self.is_asking:
+            self._asker = task
+
+    async def _run(self) -> None:
+        batch: Batch[KeyT, AnswerT] = Batch([], 0.0, 0.0)
+        exchange: Exchange[KeyT, AnswerT]
+        request: Request
+        answer: Response | ProviderError
+        try:
+            while True:
+                asked_at = self._clock.time()
+                try:
+                    async with self._limiter.slot() as slot:
+                        granted_at = self._clock.time()
+                        self.seconds_paced += granted_at - asked_at
+                        if not batch.entries:
+                            batch = self._seal(asked_at, granted_at)
+                            exchange = self._provider.exchange(batch.keys())
+                            request = next(exchange)
+                        self.requests += 1
+                        answer = await self._send(request)
+                        if answer.status_code == 429:
+                            self.rejections += 1
+                            slot.rejected(answer.retry_after)
+                except ProviderError as error:
+                    answer = error
+                self._log(batch, answer, granted_at)
+                step = _advance(exchange, answer, batch)
+                if not isinstance(step, Request):
+                    self._end(batch, step)
+                    return
+                request = step
+        except BaseException as error:
+            self._fail(batch, error)
+            if not isinstance(error, Exception):
+                raise
+
+    def _seal(self, asked_at: float, now: float) -> Batch[KeyT, AnswerT]:
+        self.is_asking = False
+        self._asker = None
+        batch = self._batcher.seal(self._max_batch, asked_at=asked_at, now=now)
+        self.keys_sent += len(batch.entries)
+        self.wake()
+        return batch
+
+    def _end(self, batch: Batch[KeyT, AnswerT], ends: Results[KeyT, AnswerT]) -> None:
+        again: list[Entry[KeyT, AnswerT]] = []
+        problem: ProviderError | None = None
+        pause = 0.0
+        for entry in batch.entries:
+            end = ends[entry.key]
+            if isinstance(end, ProviderError):
+                if not isinstance(end, RateLimitedError):
+                    entry.attempts += 1
+                delay = self._retry.delay(end, entry.attempts)
+                if delay is None:
+                    ends[entry.key] = final = end.fresh()
+                    final.attempts = max(1, entry.attempts)
+                else:
+                    del ends[entry.key]
+                    again.append(entry)
+                    problem = end
+                    pause = max(pause, delay)
+        self._batcher.finish(batch, ends)
+        self._note_health(problem)
+        if again:
+            now = self._clock.time()
+            self._batcher.put_back(again, now=now)
+            self.retries += len(again)
+            self._paused_until = max(self._paused_until, now + pause)
+        self.wake()
+
+    def _fail(self, batch: Batch[KeyT, AnswerT], error: BaseException) -> None:
+        """End the lookups of a request that did not come to its end: cancelled from outside, or by a bug."""
+        if isinstance(error, asyncio.CancelledError):
+            end: StatusLookupError = ClosedError("the lookup was cut off: its request was cancelled")
+        else:
+            end = ProviderError(f"{type(error).__name__} in the exchange", provider=self._provider.name)
+            end.__cause__ = error
+        if batch.entries:
+            self._batcher.finish(batch, dict.fromkeys(batch.keys(), end))
+        elif self.is_asking and self._asker in (None, asyncio.current_task()):
+            # It was not told to rest, so nobody else is going to ask for a slot.
+            self.is_asking = False
+            self._asker = None
+            self._batcher.close(end)
+
+    def _log(self, batch: Batch[KeyT, AnswerT], answer: Response | ProviderError, started_at: float) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug(
+                "%s: %s after %.3f s, in a request for %d keys",
+                self._provider.name,
+                f"status {answer.status_code}" if isinstance(answer, Response) else type(answer).__name__,
+                self._clock.time() - started_at,
+                len(batch.entries),
+            )
+
+    def _note_health(self, problem: ProviderError | None) -> None:
+        """Log the first failure of a row, and the first success after it."""
+        if problem is not None and not self._is_failing:
+            logger.warning("lookups are asked again until it passes: %s", problem)
+        elif problem is None and self._is_failing:
+            logger.info("%s answers again", self._provider.name)
+        self._is_failing = problem is not None
+
+    async def aclose(self) -> None:
+        """Cancel what is under way, and return when nothing is."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+def _advance(
+    exchange: Exchange[KeyT, AnswerT], answer: Response | ProviderError, batch: Batch[KeyT, AnswerT]
+) -> Request | Results[KeyT, AnswerT]:
+    try:
+        return exchange.throw(answer) if isinstance(answer, ProviderError) else exchange.send(answer)
+    except StopIteration as end:
+        ends: Results[KeyT, AnswerT] = end.value
+        return ends
+    except ProviderError as error:
+        return dict.fromkeys(batch.keys(), error)

@@ -1,0 +1,192 @@
+"""The way to a provider: sends one request, reads its answer, and shows the secret to nobody else.
+
+The only room that knows httpx. It uses httpx's transports and not its client, because a client logs URLs,
+keeps cookies and raises errors that hold their request.
+"""
+
+import ssl
+import time
+import zlib
+from collections.abc import AsyncIterable, Callable
+from typing import Final, TypeAlias, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import anyio
+import httpx
+
+from ._wire import PLACEHOLDER, Request, Response, Secret, retry_after
+from .errors import DecodeError, ProviderError, TransportError
+
+_MOST_BYTES: Final = 16 * 1024 * 1024
+_TIMEOUTS: Final = {"connect": 10.0, "write": 30.0, "read": 30.0, "pool": None}
+_READ_BODY_WITHIN: Final = 60.0
+
+_WHAT_FAILED: Final = {
+    "ConnectTimeout": "no connection within 10 s",
+    "ConnectError": "no connection could be made; check the network and the base URL",
+    "ReadTimeout": "no answer within 30 s",
+    "WriteTimeout": "the request could not be sent within 30 s",
+    "ReadError": "the connection broke before the answer was read",
+    "WriteError": "the connection broke before the request was sent",
+    "CloseError": "the connection broke",
+    "RemoteProtocolError": "the connection was closed in the middle of the answer, or was not HTTP",
+    "ProxyError": "the proxy refused the connection",
+    "UnsupportedProtocol": "the proxy's URL has a scheme that is not supported",
+}
+
+
+Transport: TypeAlias = httpx.AsyncBaseTransport
+
+
+class Sender:
+    """Sends requests to one provider, each over a transport that it makes itself or was given.
+
+    A transport that was given is not closed. ``send`` must not be cancelled while it connects: httpx's
+    pool would lose that connection's place for good.
+    """
+
+    def __init__(
+        self,
+        *,
+        provider: str,
+        base_url: str,
+        secret: Secret,
+        transport: Transport | None = None,
+        wall_time: Callable[[], float] = time.time,
+    ) -> None:
+        self._provider = provider
+        self._base_url = base_url
+        self._secret = secret
+        self._transport = _new_transport(base_url) if transport is None else transport
+        self._owns_transport = transport is None
+        self._wall_time = wall_time
+
+    async def send(self, request: Request) -> Response:
+        """Return the provider's answer, whatever its status, or raise a ``ProviderError`` if it has none."""
+        try:
+            return await self._exchange(request)
+        except ProviderError:
+            raise
+        except Exception as error:  # noqa: BLE001 # an injected transport may raise anything; no lookup may hang
+            problem = self._translate(error)
+        # Raised here, so that no context leads to an error that holds the request with its secret.
+        raise problem
+
+    async def _exchange(self, request: Request) -> Response:
+        response = await self._transport.handle_async_request(self._seal(request))
+        try:
+            with anyio.fail_after(_READ_BODY_WITHIN):
+                content = await self._read(response)
+        finally:
+            await response.aclose()
+        return Response(
+            response.status_code, content, retry_after(response.headers.get("Retry-After"), self._wall_time())
+        )
+
+    def _seal(self, request: Request) -> httpx.Request:
+        """Put the secret in, where only the wire will show it."""
+        secret = self._secret.reveal()
+        headers: list[tuple[bytes, bytes]] = [
+            (b"Accept", b"application/json"),
+            (b"Accept-Encoding", b"gzip"),
+            (b"User-Agent", b"statuslookup"),
+        ]
+        if request.content is not None:
+            headers.append((b"Content-Type", b"application/json"))
+        if request.authorization is not None:
+            credentials = request.authorization.replace(PLACEHOLDER, secret)
+            headers.append((b"Authorization", _SealedBytes(credentials.encode("ascii"))))
+        url = f"{self._base_url}{request.path}"
+        query = f"?{request.query}" if request.query else ""
+        sealed = httpx.Request(
+            request.method,
+            url + query,
+            headers=headers,
+            content=request.content,
+            extensions={"timeout": _TIMEOUTS},
+        )
+        if PLACEHOLDER in request.path:
+            sealed.url = _SealedURL(url.replace(PLACEHOLDER, secret) + query)
+        return sealed
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        """Return the whole body, never holding more than its cap, also of one that expands."""
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip"):
+            raise self._decode_error(f"the answer has an encoding that was not asked for: {encoding[:20]!r}")
+        body = bytearray()
+        unzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
+        async for chunk in cast("AsyncIterable[bytes]", response.stream):
+            body += chunk if unzip is None else unzip.decompress(chunk, _MOST_BYTES + 1 - len(body))
+            if len(body) > _MOST_BYTES:
+                raise self._decode_error(f"the answer is larger than {_MOST_BYTES // 2**20} MiB")
+        if unzip is not None and not unzip.eof and body:
+            raise self._decode_error("the answer's compressed body ends too early")
+        return bytes(body)
+
+    def _translate(self, error: Exception) -> ProviderError:
+        if isinstance(error, zlib.error):
+            return self._decode_error("the answer's compressed body is damaged")
+        if isinstance(error, TimeoutError):
+            what = f"the answer was not read within {_READ_BODY_WITHIN:g} s"
+        else:
+            tls = _tls_problem(error)
+            # By name, because a transport that was given may come from a successor of httpx.
+            kind = type(error).__name__
+            what = f"TLS failed: {tls}" if tls else _WHAT_FAILED.get(kind, f"the request failed ({kind})")
+        return TransportError(what, provider=self._provider)
+
+    def _decode_error(self, message: str) -> DecodeError:
+        return DecodeError(message, provider=self._provider)
+
+    async def aclose(self) -> None:
+        """Close the transport if it was made here; it may be closed again."""
+        if self._owns_transport:
+            await self._transport.aclose()
+
+
+class _SealedBytes(bytes):
+    """A header's value that goes over the wire as it is, and reads as a placeholder to whoever decodes it.
+
+    An instrumentation may sit below every transport of ours (it patches httpx's own), and it copies
+    headers; so the value itself has to keep the secret.
+    """
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return PLACEHOLDER
+
+    def __repr__(self) -> str:
+        return repr(PLACEHOLDER.encode())
+
+
+class _SealedURL(httpx.URL):
+    """A URL with a secret in its path; as a text it shows its host only."""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.netloc.decode('ascii')}/{PLACEHOLDER}"
+
+    def __repr__(self) -> str:
+        return f"URL({str(self)!r})"
+
+
+def _new_transport(base_url: str) -> httpx.AsyncHTTPTransport:
+    parts = urlsplit(base_url)
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if proxy is not None:
+        proxy = None if proxy_bypass(parts.netloc) else proxy if "://" in proxy else f"http://{proxy}"
+    # Where there is no TLS, reading the certificates would cost 30 ms for nothing.
+    return httpx.AsyncHTTPTransport(verify=parts.scheme == "https", proxy=proxy)
+
+
+def _tls_problem(error: BaseException) -> str | None:
+    """Return OpenSSL's reason if TLS is at the bottom of the error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate was not accepted ({cause.verify_message})"
+        if isinstance(cause, ssl.SSLError):
+            return str(cause.reason)
+        cause = cause.__cause__ or cause.__context__
+    return None

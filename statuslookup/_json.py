@@ -1,0 +1,146 @@
+"""JSON as the providers write it, and the way from it to values."""
+
+import json
+import re
+from collections.abc import Callable, Container, Mapping
+from datetime import datetime
+from typing import Any, NoReturn, TypeVar
+
+import attrs
+from cattrs import Converter
+from cattrs.gen import make_dict_structure_fn, override
+
+ValueT = TypeVar("ValueT", bound=attrs.AttrsInstance)
+Reading = Callable[[Any, object], Any]
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+
+# A string (also one that never ends, so that the search stays linear), or what the providers' own
+# documents show beyond JSON: zeros that lead an integer, a comma that trails the last element.
+_LENIENT = re.compile(
+    r"""(?P<string>"(?:[^"\\]|\\.)*+(?:"|\\?\Z))"""
+    r"""|(?<![\w.+-])0+(?=[1-9]\d*+(?![\w.])|0(?![\w.]))"""
+    r"""|,(?=\s*+[\]}])""",
+    re.DOTALL,
+)
+
+
+def decode(body: bytes | str) -> Any:
+    """Return the value of a JSON text, which may have leading zeros and trailing commas.
+
+    Strict JSON is tried first. Anything else raises ``ValueError``, whose text does not quote the body.
+    """
+    try:
+        text = body if isinstance(body, str) else body.decode()
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8") from None
+    try:
+        return _decoder.decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        problem = (
+            f"not JSON at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)
+        )
+    mended = _LENIENT.sub(lambda match: match["string"] or "", text)
+    try:
+        return _decoder.decode(mended)
+    except (ValueError, RecursionError):
+        raise ValueError(problem) from None
+
+
+def integer(value: Any, _: object = None) -> int | None:
+    """Return an integer that is written as a number, or as digits in a string; "" and null are ``None``."""
+    if type(value) is int:
+        return value
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 40:
+        return int(value)
+    raise ValueError("is not an integer")
+
+
+def text(value: Any, _: object = None) -> str | None:
+    """Return a text; an integer is taken as its digits, null as ``None``."""
+    if type(value) is str or value is None:
+        return value
+    if type(value) is int:
+        return str(value)
+    raise ValueError("is not a text")
+
+
+def date(value: Any, _: object = None) -> datetime | None:
+    """Return an ISO 8601 date with an offset; "" and null are ``None``."""
+    if value is None or value == "":
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("is not an ISO 8601 date with an offset")
+    return moment
+
+
+def required(read: Reading) -> Reading:
+    """Return a reading that refuses what ``read`` takes for absent."""
+
+    def strict(value: Any, _: object = None) -> Any:
+        result = read(value, _)
+        if result is None:
+            raise ValueError("is empty")
+        return result
+
+    return strict
+
+
+def reader(cls: type[ValueT], fields: Mapping[str, tuple[str, Reading]]) -> Callable[[Any], ValueT]:
+    """Return a function that makes a ``cls`` from a JSON object, or says in a ``ValueError`` why it cannot.
+
+    ``fields`` gives the wire name and the reading of each attribute. What the object has beyond them is
+    ignored; what it lacks takes the attribute's default.
+    """
+    # cattrs' detailed validation would cost half as much again for every good item; the bad ones are
+    # looked at a second time instead.
+    converter = Converter(detailed_validation=False)
+    overrides = {name: override(rename=wire, struct_hook=read) for name, (wire, read) in fields.items()}
+    structure = make_dict_structure_fn(cls, converter, **overrides)  # type: ignore[arg-type] # cattrs types its own options and the overrides as one
+    mandatory = {attribute.name for attribute in attrs.fields(cls) if attribute.default is attrs.NOTHING}
+
+    def read_item(item: Any) -> ValueT:
+        try:
+            return structure(item, cls)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            raise ValueError(_problem(item, fields, mandatory)) from None
+
+    return read_item
+
+
+def _problem(item: Any, fields: Mapping[str, tuple[str, Reading]], mandatory: Container[str]) -> str:
+    if not isinstance(item, dict):
+        return f"an item is not an object but {_JSON_NAMES.get(type(item), 'something else')}"
+    problems = []
+    for name, (wire, read) in fields.items():
+        if wire in item:
+            try:
+                read(item[wire], None)
+            except (ArithmeticError, TypeError, ValueError) as error:
+                problems.append(f"{wire} {error}")
+        elif name in mandatory:
+            problems.append(f"{wire} is missing")
+    return ", ".join(problems)
+
+
+_JSON_NAMES = {
+    list: "an array",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}

@@ -1,0 +1,336 @@
+"""How fast requests may go: the limiters that a batch waits for."""
+
+import asyncio
+import math
+from collections import OrderedDict, deque
+from types import TracebackType
+from typing import Final, Literal, Protocol, Self, TypeAlias
+
+from attrs import frozen
+
+from ._clock import SYSTEM_CLOCK, Clock, Timer
+from ._model import RateLimit
+from .errors import WrongLoopError
+
+Pacing: TypeAlias = Literal["auto", "answers", "grants"]
+
+_LOWEST_RUNG: Final = 6
+_PROBE_AFTER: Final = 30.0
+_FREEZE_MARGIN: Final = 0.1
+_SAMPLES: Final = 20
+_SAMPLES_TO_CHOOSE: Final = 10
+_CHOOSE_GRANTS_BELOW: Final = 0.60
+_CHOOSE_ANSWERS_ABOVE: Final = 0.65
+_DISTRUST_GRANTS: Final = 600.0
+_LEAST_MARGIN: Final = 0.05
+_MOST_MARGIN: Final = 0.2
+_MOST_IN_FLIGHT: Final = 16
+
+
+@frozen(kw_only=True)
+class LimiterStats:
+    """What a limiter is doing at this moment."""
+
+    rate: float
+    """The requests a second that it allows at most; ``math.inf`` without a limit."""
+    waiting: int
+    """The slots that are waited for."""
+    in_flight: int
+    """The slots that are in use."""
+    rejections: int
+    """The requests that were answered 429, of all clients that share the limiter."""
+    frozen_for: float
+    """The seconds until it may grant the next slot."""
+
+
+class Slot(Protocol):
+    """The right to send one request, from entering to leaving it."""
+
+    def rejected(self, retry_after: float | None = None) -> None:
+        """Say that the provider answered 429, and how many seconds it asks to wait."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class Limiter(Protocol):
+    """Grants slots in the order in which they are asked for.
+
+    Entering ``slot()`` waits for the turn. Leaving it says that the answer has come; leaving it by an
+    exception says that none came. A wait that is cancelled passes its turn on and costs nothing.
+    """
+
+    def slot(self) -> Slot: ...
+
+    def stats(self) -> LimiterStats: ...
+
+
+class TokenBucket:
+    """Keeps requests within ``limit``, however the provider counts them, and follows a limit that changes.
+
+    A token bucket of capacity 1: first come, first served, nothing is saved up while it is idle or late.
+
+    ``pacing="answers"`` sends one request at a time, and the next one ``limit.interval`` after the answer,
+    less half of the smallest round trip seen. The provider counted the request before it answered, so two
+    requests are never counted closer together than the interval: under a fixed window, a sliding window
+    and strict spacing alike. A request without an answer keeps its slot until it failed.
+
+    ``pacing="grants"`` sends a request every ``limit.interval`` plus 5 to 20 % for the jitter that it sees,
+    up to 16 in flight. It holds fixed and sliding windows as long as the way to the provider does not vary
+    by more than that margin times the limit; it does not promise strict spacing.
+
+    ``pacing="auto"`` uses "answers", and "grants" while round trips are so long that "answers" would reach
+    less than 60 % of the limit. A 429 while it uses "grants" sends it back for ten minutes.
+
+    A 429 freezes the bucket for what the provider asks, ``max_freeze`` seconds at most, or for one period
+    and a tenth; and it halves the rate, once for all requests that were under way. After 30 s without a 429
+    the rate is doubled again, up to ``limit``.
+
+    A bucket serves one event loop at a time, and any number of clients in it.
+    """
+
+    def __init__(
+        self,
+        limit: RateLimit,
+        *,
+        pacing: Pacing = "auto",
+        max_freeze: float = 60.0,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        if pacing not in ("auto", "answers", "grants"):
+            raise ValueError(f'pacing must be "auto", "answers" or "grants", not {pacing!r}')
+        if not 0 < max_freeze < math.inf:
+            raise ValueError(f"max_freeze must be above 0 and finite, not {max_freeze}")
+        self.limit = limit
+        self._pacing = pacing
+        self._by_grants = pacing == "grants"
+        self._max_freeze = max_freeze
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiters: OrderedDict[_BucketSlot, asyncio.Future[None]] = OrderedDict()
+        self._in_flight = 0
+        self._ready_at = clock.time()
+        self._timer: Timer | None = None
+        self._round_trips: deque[float] = deque(maxlen=_SAMPLES)
+        self._round_trips_seen = 0
+        self._smallest_round_trip = math.inf
+        self._margin = _MOST_MARGIN
+        self._rung = 0
+        self._rejections = 0
+        self._stepped_at = -math.inf
+        self._calm_since = -math.inf
+        self._distrust_grants_until = -math.inf
+
+    def __repr__(self) -> str:
+        stats = self.stats()
+        return (
+            f"<TokenBucket {self.limit.limit:g} per {self.limit.per:g} s, rate {stats.rate:g}/s by"
+            f" {'grants' if self._by_grants else 'answers'}, {stats.waiting} waiting,"
+            f" {stats.in_flight} in flight, {stats.rejections} rejections, next in {stats.frozen_for:.3f} s>"
+        )
+
+    def slot(self) -> "_BucketSlot":
+        """Return the right to send one request; enter it to wait for its turn."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            if self._in_flight or self._waiters:
+                raise WrongLoopError(
+                    "this TokenBucket is in use on another event loop; make one for each loop,"
+                    " with a share of the limit each"
+                )
+            self._loop = loop
+        return _BucketSlot(self)
+
+    def stats(self) -> LimiterStats:
+        """Return what the bucket is doing at this moment."""
+        return LimiterStats(
+            rate=1 / self._interval,
+            waiting=len(self._waiters),
+            in_flight=self._in_flight,
+            rejections=self._rejections,
+            frozen_for=max(0.0, self._ready_at - self._clock.time()),
+        )
+
+    @property
+    def _interval(self) -> float:
+        return self.limit.interval * (1 << self._rung)
+
+    @property
+    def _has_room(self) -> bool:
+        return self._in_flight < (_MOST_IN_FLIGHT if self._by_grants else 1)
+
+    def _grant_at_once(self, slot: "_BucketSlot") -> bool:
+        now = self._clock.time()
+        if self._waiters or now < self._ready_at or not self._has_room:
+            return False
+        self._grant(slot, now)
+        return True
+
+    def _grant(self, slot: "_BucketSlot", now: float) -> None:
+        if self._rung and now - self._calm_since >= _PROBE_AFTER:
+            self._rung -= 1
+            self._calm_since = now
+        self._in_flight += 1
+        slot.ready_before = self._ready_at
+        self._start_interval(slot, now)
+
+    def _start_interval(self, slot: "_BucketSlot", now: float) -> None:
+        slot.granted_at = now
+        step = self._interval * (1 + self._margin) if self._by_grants else self._interval
+        self._ready_at = slot.ready_after = max(self._ready_at, now + step)
+
+    def _advance(self) -> None:
+        """Grant the slots whose turn has come, and see to it that the next turn is not missed."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiters and self._has_room:
+            now = self._clock.time()
+            if now < self._ready_at:
+                self._timer = self._clock.call_later(self._ready_at - now, self._advance)
+                return
+            slot, turn = self._waiters.popitem(last=False)
+            if not turn.done():
+                self._grant(slot, now)
+                turn.set_result(None)
+
+    async def _wait(self, slot: "_BucketSlot") -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiters[slot] = turn
+        self._advance()
+        try:
+            await turn
+        except BaseException:
+            if self._waiters.pop(slot, None) is None and turn.done() and not turn.cancelled():
+                self._return_unused(slot)
+            self._advance()
+            raise
+        # The task may run much later than its turn came: the interval counts from here.
+        self._start_interval(slot, self._clock.time())
+
+    def _return_unused(self, slot: "_BucketSlot") -> None:
+        self._in_flight -= 1
+        if self._ready_at == slot.ready_after:
+            self._ready_at = slot.ready_before
+
+    def _leave(self, slot: "_BucketSlot", *, answered: bool) -> None:
+        now = self._clock.time()
+        self._in_flight -= 1
+        if answered:
+            self._learn(now - slot.granted_at, now)
+        if not answered:
+            self._ready_at = max(self._ready_at, now + self._interval)
+        elif not self._by_grants:
+            self._ready_at = max(self._ready_at, now + self._interval - self._credit)
+        self._advance()
+
+    @property
+    def _credit(self) -> float:
+        """The seconds that the last answer and the next request will surely be on their way, together.
+
+        Half of the smallest round trip; less of it while few were seen, for the first ones may be slow.
+        """
+        seen = min(self._round_trips_seen, _SAMPLES)
+        return self._smallest_round_trip / 2 * seen / _SAMPLES if seen else 0.0
+
+    def _learn(self, round_trip: float, now: float) -> None:
+        self._round_trips.append(round_trip)
+        self._round_trips_seen += 1
+        self._smallest_round_trip = min(self._smallest_round_trip, round_trip)
+        if self._pacing == "answers" or len(self._round_trips) < _SAMPLES_TO_CHOOSE:
+            return
+        trips = sorted(self._round_trips)
+        interval = self._interval
+        self._margin = min(max((trips[-1] - trips[0]) / 2 / interval, _LEAST_MARGIN), _MOST_MARGIN)
+        if self._pacing == "auto":
+            share = interval / (interval + trips[len(trips) // 2] - self._credit)
+            if self._by_grants:
+                self._by_grants = share <= _CHOOSE_ANSWERS_ABOVE
+            else:
+                self._by_grants = share < _CHOOSE_GRANTS_BELOW and now >= self._distrust_grants_until
+
+    def _reject(self, slot: "_BucketSlot", retry_after: float | None) -> None:
+        now = self._clock.time()
+        self._rejections += 1
+        self._calm_since = now
+        freeze = self.limit.per * (1 + _FREEZE_MARGIN) if retry_after is None else retry_after
+        self._ready_at = max(self._ready_at, now + min(freeze, self._max_freeze))
+        if slot.granted_at > self._stepped_at:
+            self._stepped_at = now
+            self._rung = min(self._rung + 1, _LOWEST_RUNG)
+        if self._pacing == "auto" and self._by_grants:
+            self._by_grants = False
+            self._distrust_grants_until = now + _DISTRUST_GRANTS
+
+
+class _BucketSlot:
+    __slots__ = ("_bucket", "granted_at", "ready_after", "ready_before")
+
+    def __init__(self, bucket: TokenBucket) -> None:
+        self._bucket = bucket
+        self.granted_at = self.ready_before = self.ready_after = 0.0
+
+    def rejected(self, retry_after: float | None = None) -> None:
+        self._bucket._reject(self, retry_after)
+
+    async def __aenter__(self) -> Self:
+        if not self._bucket._grant_at_once(self):
+            await self._bucket._wait(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bucket._leave(self, answered=kind is None)
+
+
+class Unlimited:
+    """Lets requests go at once, ``max_in_flight`` of them at a time."""
+
+    def __init__(self, max_in_flight: int = 8) -> None:
+        self._semaphore = asyncio.Semaphore(max_in_flight)
+        self._waiting = self._in_flight = self._rejections = 0
+
+    def __repr__(self) -> str:
+        return f"<Unlimited {self._waiting} waiting, {self._in_flight} in flight>"
+
+    def slot(self) -> "_FreeSlot":
+        return _FreeSlot(self)
+
+    def stats(self) -> LimiterStats:
+        return LimiterStats(
+            rate=math.inf,
+            waiting=self._waiting,
+            in_flight=self._in_flight,
+            rejections=self._rejections,
+            frozen_for=0.0,
+        )
+
+
+class _FreeSlot:
+    __slots__ = ("_limiter",)
+
+    def __init__(self, limiter: Unlimited) -> None:
+        self._limiter = limiter
+
+    def rejected(self, retry_after: float | None = None) -> None:
+        self._limiter._rejections += 1
+
+    async def __aenter__(self) -> Self:
+        limiter = self._limiter
+        limiter._waiting += 1
+        try:
+            await limiter._semaphore.acquire()
+        finally:
+            limiter._waiting -= 1
+        limiter._in_flight += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._limiter._in_flight -= 1
+        self._limiter._semaphore.release()

@@ -1,0 +1,172 @@
+"""Those who wait for keys: a call for one key, and a call for many."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Generic
+
+from ._batcher import Batcher, Entry
+from ._clock import Clock, Timer
+from ._dispatch import Dispatcher
+from ._model import AnswerT, KeyT
+from .errors import LookupTimeoutError, StatusLookupError
+
+
+class Line(Generic[KeyT, AnswerT]):
+    """What every lookup of one client needs: where keys queue, who sends them, and the time."""
+
+    __slots__ = ("batcher", "clock", "dispatcher", "max_batch")
+
+    def __init__(
+        self,
+        batcher: Batcher[KeyT, AnswerT],
+        dispatcher: Dispatcher[KeyT, AnswerT],
+        clock: Clock,
+        max_batch: int,
+    ) -> None:
+        self.batcher = batcher
+        self.dispatcher = dispatcher
+        self.clock = clock
+        self.max_batch = max_batch
+
+    def timeout_error(self, entry: Entry[KeyT, AnswerT], timeout: float) -> LookupTimeoutError:
+        """Say where a lookup's time went, as far as it can be told for a key that others may share."""
+        now = self.clock.time()
+        paced, in_flight = entry.paced, entry.in_flight
+        if entry.batch is not None:
+            paced += entry.batch.sealed_at - entry.batch.asked_at
+            in_flight += now - entry.batch.sealed_at
+        elif self.dispatcher.is_asking:
+            paced += now - self.dispatcher.asked_at
+        in_flight = min(in_flight, timeout)
+        paced = min(paced, timeout - in_flight)
+        return LookupTimeoutError(
+            timeout, queued=timeout - paced - in_flight, paced=paced, in_flight=in_flight
+        )
+
+
+class SingleLookup(asyncio.Future["AnswerT | None"], Generic[KeyT, AnswerT]):
+    """A call that awaits one key: the future itself is the waiter, for there may be a million of them."""
+
+    __slots__ = ("entry", "line", "timer")
+
+    def __init__(
+        self, line: Line[KeyT, AnswerT], key: KeyT, timeout: float | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        super().__init__(loop=loop)
+        self.line = line
+        self.timer: Timer | None = None
+        self.entry = line.batcher.join(key, self, line.batcher.first)
+        if timeout is not None:
+            self.timer = line.clock.call_later(timeout, self._expire, timeout)
+        line.dispatcher.wake()
+
+    def settle(self, key: KeyT, end: AnswerT | StatusLookupError | None) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.done():
+            return
+        if isinstance(end, StatusLookupError):
+            self.set_exception(end.fresh())
+            # Its caller may be gone before it can take the error; that is no news for asyncio to report.
+            self.exception()
+        else:
+            self.set_result(end)
+
+    def _expire(self, timeout: float) -> None:
+        error = self.line.timeout_error(self.entry, timeout)
+        self.withdraw()
+        self.settle(self.entry.key, error)
+
+    def withdraw(self) -> None:
+        """Take the caller out: its key too, if nobody else wants it and it is not in flight."""
+        if self.timer is not None:
+            self.timer.cancel()
+        self.line.batcher.leave(self.entry, self)
+        self.line.dispatcher.rest()
+
+
+class BulkLookup(Generic[KeyT, AnswerT]):
+    """A call for many keys: keeps two batches of them queued in its own lane, and collects their ends."""
+
+    def __init__(self, line: Line[KeyT, AnswerT], timeout: float | None) -> None:
+        self._line = line
+        self._timeout = timeout
+        self._lane = line.batcher.open_lane(self._notify)
+        self._open: dict[KeyT, tuple[Entry[KeyT, AnswerT], float]] = {}
+        self._repeats: Counter[KeyT] = Counter()
+        self._ends: list[tuple[KeyT, AnswerT | StatusLookupError | None]] = []
+        self._timer: Timer | None = None
+        self._has_news = False
+        self._news: asyncio.Future[None] | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._open and not self._ends
+
+    @property
+    def room(self) -> int:
+        """How many keys to add now: none while a batch is queued, or while too many ends were not fetched."""
+        most = self._line.max_batch
+        if len(self._lane) >= most or len(self._open) + len(self._ends) >= 20 * most:
+            return 0
+        return 2 * most - len(self._lane)
+
+    def add(self, keys: Sequence[KeyT]) -> None:
+        """Queue keys; their deadline counts from here."""
+        line = self._line
+        deadline = line.clock.time() + (self._timeout or 0.0)
+        for key in keys:
+            if key in self._open:
+                self._repeats[key] += 1
+            else:
+                self._open[key] = line.batcher.join(key, self, self._lane), deadline
+        if self._timeout is not None and self._timer is None:
+            self._timer = line.clock.call_later(self._timeout, self._expire, self._timeout)
+        line.dispatcher.wake()
+
+    def settle(self, key: KeyT, end: AnswerT | StatusLookupError | None) -> None:
+        del self._open[key]
+        if isinstance(end, StatusLookupError):
+            end = end.fresh()
+        self._ends.append((key, end))
+        if self._repeats:
+            self._ends.extend([(key, end)] * self._repeats.pop(key, 0))
+        self._notify()
+
+    def _notify(self) -> None:
+        self._has_news = True
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def ends(self) -> list[tuple[KeyT, AnswerT | StatusLookupError | None]]:
+        """Wait until there is an end, or room; return the ends that came since the last time."""
+        if not self._has_news:
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
+        self._has_news = False
+        ends, self._ends = self._ends, []
+        return ends
+
+    def _expire(self, timeout: float) -> None:
+        self._timer = None
+        now = self._line.clock.time()
+        late = [(key, entry) for key, (entry, deadline) in self._open.items() if deadline <= now]
+        for key, entry in late:
+            error = self._line.timeout_error(entry, timeout)
+            self._line.batcher.leave(entry, self)
+            self.settle(key, error)
+        self._line.dispatcher.rest()
+        if self._open:
+            next_deadline = min(deadline for _, deadline in self._open.values())
+            self._timer = self._line.clock.call_later(next_deadline - now, self._expire, timeout)
+
+    def close(self) -> None:
+        """Withdraw what is open."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for entry, _ in self._open.values():
+            self._line.batcher.leave(entry, self)
+        self._open.clear()
+        self._line.batcher.close_lane(self._lane)
+        self._line.dispatcher.rest()

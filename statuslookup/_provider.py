@@ -1,0 +1,120 @@
+"""What a provider is, and what all providers' answers have in common."""
+
+import ipaddress
+from collections.abc import Generator, Hashable, Sequence
+from typing import Protocol, TypeAlias
+from urllib.parse import urlsplit
+
+from ._model import AnswerT, KeyT, RateLimit
+from ._wire import Request, Response, Secret
+from .errors import (
+    AuthenticationError,
+    QuotaExceededError,
+    RateLimitedError,
+    RejectedError,
+    ResponseError,
+    ServerError,
+    StatusLookupError,
+)
+
+Results: TypeAlias = dict[KeyT, AnswerT | StatusLookupError | None]
+Exchange: TypeAlias = Generator[Request, Response, Results[KeyT, AnswerT]]
+
+
+class Provider(Protocol[KeyT, AnswerT]):
+    """Decides, without I/O, what to ask for some keys and what the answers mean."""
+
+    @property
+    def name(self) -> str:
+        """The brand, as error messages and logs say it."""
+
+    @property
+    def base_url(self) -> str:
+        """The URL below which every request's path lies; no slash at its end."""
+
+    @property
+    def secret(self) -> Secret:
+        """What the sender puts in place of ``PLACEHOLDER``."""
+
+    @property
+    def budget(self) -> Hashable:
+        """What the provider counts requests by: clients with equal budgets share one rate limit."""
+
+    @property
+    def rate_limit(self) -> RateLimit | None:
+        """The documented limit, or ``None`` to send without one."""
+
+    @property
+    def max_batch(self) -> int:
+        """The most keys that one request can carry."""
+
+    def check(self, key: KeyT) -> KeyT:
+        """Return the key, or raise ``TypeError`` or ``ValueError`` that says what to pass instead."""
+
+    def exchange(self, keys: Sequence[KeyT]) -> Exchange[KeyT, AnswerT]:
+        """Yield requests, be sent their answers, and return the end of every key.
+
+        Where no answer came, a ``ProviderError`` is thrown in; what earlier answers gave must survive it.
+        """
+
+
+def checked_base_url(url: str, *, parameter: str) -> str:
+    """Return the URL without a slash at its end; credentials go nowhere but over https or to this machine."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ValueError(f"{parameter} must be an https URL with a host")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError(
+            f"{parameter} must hold no user, query or fragment: only scheme, host, port and path"
+        )
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError(
+            f"{parameter} must be https: over http, anybody on the way could read the credentials"
+        )
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def host_of(base_url: str) -> str:
+    """Return the host, and the port where the URL names one, in the spelling that DNS compares by."""
+    return urlsplit(base_url).netloc.lower()
+
+
+def error_of(response: Response, *, provider: str) -> ResponseError | None:
+    """Return the error that an answer's status means, or ``None`` for a success."""
+    code = response.status_code
+    if 200 <= code < 300:
+        return None
+    if code in (401, 403):
+        return AuthenticationError(
+            f"the credentials were refused (status {code}); check them", provider=provider, status_code=code
+        )
+    if code == 429:
+        return RateLimitedError(
+            "too many requests (status 429); something else may be using the same rate limit",
+            provider=provider,
+            retry_after=response.retry_after,
+        )
+    if code == 466:
+        return QuotaExceededError("the plan's quota is used up (status 466)", provider=provider)
+    if code >= 500 or code == 499:
+        return ServerError(
+            f"the server failed (status {code}); ask again later", provider=provider, status_code=code
+        )
+    if code >= 400:
+        return RejectedError(
+            f"the request was refused (status {code}); asking again will not help",
+            provider=provider,
+            status_code=code,
+        )
+    return ResponseError(
+        f"an unexpected status {code}; redirects are not followed, check the base URL",
+        provider=provider,
+        status_code=code,
+    )

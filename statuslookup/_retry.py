@@ -1,0 +1,36 @@
+"""Which failures are asked again, and when."""
+
+import random
+from collections.abc import Callable
+
+from attrs import field, frozen, validators
+
+from .errors import ProviderError, RateLimitedError, ServerError, TransportError
+
+
+@frozen(kw_only=True)
+class RetryPolicy:
+    """Asks again after failures that may pass: no answer, 5xx, 499 and 429; everything else is final.
+
+    A key is asked at most ``attempts`` times. Before the second time there is a pause of 0 to ``backoff``
+    seconds, by chance ("full jitter"), before each further one of up to twice as much, ``max_backoff`` at
+    most; while it lasts nothing is sent. A 429 does not count as an attempt: the rate limit makes it wait,
+    until its deadline if need be.
+    """
+
+    attempts: int = field(default=4, validator=[validators.instance_of(int), validators.ge(1)])
+    backoff: float = field(default=0.5, validator=validators.ge(0))
+    max_backoff: float = field(default=30.0, validator=validators.ge(0))
+    random: Callable[[], float] = field(default=random.random, repr=False, eq=False)
+    """Gives the chance: a number from 0 up to, but not including, 1."""
+
+    def delay(self, error: ProviderError, attempts: int) -> float | None:
+        """Return the seconds to wait before the next attempt, or ``None`` to give up.
+
+        ``attempts`` is how often the key was asked and failed, this error included.
+        """
+        if isinstance(error, RateLimitedError):
+            return 0.0
+        if isinstance(error, TransportError | ServerError) and attempts < self.attempts:
+            return self.random() * min(self.max_backoff, self.backoff * 2.0 ** min(attempts - 1, 60))
+        return None

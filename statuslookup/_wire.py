@@ -1,0 +1,61 @@
+"""What travels between a provider and the sender: requests, answers, and the secret that is put in last."""
+
+from email.utils import parsedate_to_datetime
+from typing import NoReturn
+
+from attrs import frozen
+
+PLACEHOLDER = "***"
+"""Stands in a request's path or ``Authorization`` header where the sender puts the secret."""
+
+
+class Secret:
+    """A text that shows itself to nobody but to ``reveal()``."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"Secret({PLACEHOLDER})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret cannot be pickled; build the provider anew where it is needed")
+
+
+@frozen
+class Request:
+    """One HTTP request to a provider; ``path`` is below its base URL, ``query`` is percent-encoded."""
+
+    method: str
+    path: str
+    query: str = ""
+    authorization: str | None = None
+    content: bytes | None = None
+    """A JSON body."""
+
+
+@frozen
+class Response:
+    """One HTTP answer, read whole."""
+
+    status_code: int
+    content: bytes = b""
+    retry_after: float | None = None
+    """The seconds that the provider asks to wait."""
+
+
+def retry_after(header: str | None, now: float) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for; ``now`` is UNIX time, for its dates."""
+    if not header:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None

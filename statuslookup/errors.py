@@ -1,0 +1,178 @@
+"""What can go wrong with a lookup.
+
+::
+
+    StatusLookupError
+    ├ ProviderError(provider)               what a provider did, or failed to do
+    │ ├ TransportError                      no answer: connection, TLS, HTTP timeouts
+    │ ├ ResponseError(status_code)          an answer that says no
+    │ │ ├ AuthenticationError               401, 403
+    │ │ ├ RateLimitedError(retry_after)     429, after all retries
+    │ │ ├ QuotaExceededError(used, total)   466: never retried
+    │ │ ├ RejectedError                     other 4xx
+    │ │ └ ServerError                       5xx, 499
+    │ └ DecodeError(problems)               an answer that is not what the provider documents
+    ├ LookupTimeoutError                    the deadline passed; says where the time went
+    ├ IncompleteError(statuses, errors)     get_many: what was found is not lost
+    ├ WrongLoopError                        used on a second event loop; says what to do
+    └ ClosedError                           the client was closed
+
+An unknown message is no error: its status is ``None``. Misuse is ``TypeError`` or ``ValueError``.
+No text and no attribute of these errors holds a URL, a header or a body. Every waiter gets an
+exception of its own, so that tracebacks and notes of one caller never show up at another.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
+
+__all__ = [
+    "AuthenticationError",
+    "ClosedError",
+    "DecodeError",
+    "IncompleteError",
+    "LookupTimeoutError",
+    "ProviderError",
+    "QuotaExceededError",
+    "RateLimitedError",
+    "RejectedError",
+    "ResponseError",
+    "ServerError",
+    "StatusLookupError",
+    "TransportError",
+    "WrongLoopError",
+]
+
+
+class StatusLookupError(Exception):
+    """The base of every error that this library raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+    def fresh(self) -> Self:
+        """Return an equal error without traceback, cause, context or notes."""
+        attributes = {name: value for name, value in vars(self).items() if name != "__notes__"}
+        return _rebuild(type(self), self.args, attributes)
+
+
+_Error = TypeVar("_Error", bound=StatusLookupError)
+
+
+def _rebuild(cls: type[_Error], args: tuple[Any, ...], attributes: dict[str, Any]) -> _Error:
+    error = cls.__new__(cls)
+    error.args = args
+    vars(error).update(attributes)
+    return error
+
+
+class ProviderError(StatusLookupError):
+    """A provider did not answer a lookup; ``provider`` is its name."""
+
+    def __init__(self, message: str, *, provider: str) -> None:
+        super().__init__(f"{provider}: {message}")
+        self.provider = provider
+        self.attempts = 1
+        """How many requests carried the key before this error was given to its caller."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if self.attempts == 1 else f"{text} (after {self.attempts} attempts)"
+
+
+class TransportError(ProviderError):
+    """No answer came: the connection, TLS, or an HTTP timeout failed."""
+
+
+class ResponseError(ProviderError):
+    """The provider answered with the error status ``status_code``."""
+
+    def __init__(self, message: str, *, provider: str, status_code: int) -> None:
+        super().__init__(message, provider=provider)
+        self.status_code = status_code
+
+
+class AuthenticationError(ResponseError):
+    """The provider refused the credentials (401, 403)."""
+
+
+class RateLimitedError(ResponseError):
+    """The provider kept answering 429; ``retry_after`` is what it last asked for, in seconds."""
+
+    def __init__(
+        self, message: str, *, provider: str, status_code: int = 429, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, provider=provider, status_code=status_code)
+        self.retry_after = retry_after
+
+
+class QuotaExceededError(ResponseError):
+    """The plan's quota is used up (466); ``used`` and ``total`` are the provider's counts, if sent."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str,
+        status_code: int = 466,
+        used: int | None = None,
+        total: int | None = None,
+    ) -> None:
+        super().__init__(message, provider=provider, status_code=status_code)
+        self.used = used
+        self.total = total
+
+
+class RejectedError(ResponseError):
+    """The provider refused the request itself (any other 4xx): asking again will not help."""
+
+
+class ServerError(ResponseError):
+    """The provider failed on its side (5xx, 499): asking later may help."""
+
+
+class DecodeError(ProviderError):
+    """The answer is not what the provider documents; ``problems`` says where, one line each."""
+
+    def __init__(self, message: str, *, provider: str, problems: tuple[str, ...] = ()) -> None:
+        details = f": {'; '.join(problems)}" if problems else ""
+        super().__init__(message + details, provider=provider)
+        self.problems = problems
+
+
+class LookupTimeoutError(StatusLookupError):
+    """The deadline of a lookup passed; the seconds it spent in each place are attributes.
+
+    ``queued`` counts the time behind other keys, ``paced`` the wait for the rate limit's next slot,
+    ``in_flight`` the time in which a request that carried the key was under way.
+    """
+
+    def __init__(self, timeout: float, *, queued: float, paced: float, in_flight: float) -> None:
+        super().__init__(
+            f"no status within {timeout:g} s: {queued:.2f} s queued, {paced:.2f} s waiting for the rate"
+            f" limit, {in_flight:.2f} s in flight"
+        )
+        self.timeout = timeout
+        self.queued = queued
+        self.paced = paced
+        self.in_flight = in_flight
+
+
+class IncompleteError(StatusLookupError):
+    """Some keys of a ``get_many`` failed; ``statuses`` holds what was found, ``errors`` the rest by key."""
+
+    def __init__(self, statuses: Mapping[Any, Any], errors: Mapping[Any, StatusLookupError]) -> None:
+        first = next(iter(errors.values()))
+        super().__init__(
+            f"{len(errors)} of {len(errors) + len(statuses)} lookups failed, the first with"
+            f" {type(first).__name__}: {first}; what was found is in .statuses"
+        )
+        self.statuses = statuses
+        self.errors = errors
+
+
+class WrongLoopError(StatusLookupError):
+    """The client was used on a second event loop; it belongs to the loop that used it first."""
+
+
+class ClosedError(StatusLookupError):
+    """The client was closed before, or while, the status was looked up."""

@@ -1,0 +1,278 @@
+"""SMSFire's WhatsApp API v2: message statuses by id and by customId.
+
+Source of every fact here: SMSFire, "Consulta Status" and "Código de status".
+"""
+
+import json
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeAlias, cast
+
+import attrs
+
+from ._json import date, decode, integer, reader, required, text
+from ._model import CustomId, DeliveryState, MessageStatus, RateLimit
+from ._provider import Exchange, Results, checked_base_url, error_of, host_of
+from ._wire import PLACEHOLDER, Request, Response, Secret
+from .errors import DecodeError, ProviderError
+
+MessageKey: TypeAlias = int | CustomId
+
+_NAME = "SMSFire"
+_AUTHORIZATION = f"Basic {PLACEHOLDER}"
+_BASE_URL = "https://api-v2.smsfire.com.br"
+_MAX_ITEMS = 200
+_MAX_KEY_LENGTH = 40
+
+_STATE_BY_CODE = {
+    0: DeliveryState.PENDING,
+    1: DeliveryState.SENT,
+    2: DeliveryState.DELIVERED,
+    3: DeliveryState.UNDELIVERED,
+    4: DeliveryState.REJECTED,
+    5: DeliveryState.EXPIRED,
+}
+_STATE_BY_NAME = {state.name: state for state in DeliveryState} | {"ACCEPTED": DeliveryState.SENT}
+
+
+class SMSFire:
+    """The provider SMSFire: looks up what became of WhatsApp messages, 200 of them a request.
+
+    Keys are ids (``int``) and ``CustomId``; a plain ``str`` is refused, because it could be either.
+    ``token`` is what SMSFire's portal shows, the base64 of ``user:password``: a password. SMSFire allows
+    2 requests a second per IP address and says that this may change without notice; ``rate_limit=None``
+    sends without a limit. ``max_batch`` is the most keys a request carries, 200 at most, because SMSFire
+    returns no more items.
+    """
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        base_url: str = _BASE_URL,
+        rate_limit: RateLimit | None = RateLimit(2, per=1.0),  # noqa: B008 # frozen, and shown as it is in help()
+        max_batch: int = _MAX_ITEMS,
+    ) -> None:
+        if not isinstance(token, str):
+            raise TypeError(f"token is a str, not {type(token).__name__}")
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise ValueError("token must be SMSFire's token alone: no spaces, no 'Basic ' before it")
+        if not 1 <= max_batch <= _MAX_ITEMS:
+            raise ValueError(f"max_batch must be 1 to {_MAX_ITEMS}, the most items that SMSFire returns")
+        self.name = _NAME
+        self.base_url = checked_base_url(base_url, parameter="base_url")
+        self.secret = Secret(token)
+        self.rate_limit = rate_limit
+        self.max_batch = max_batch
+
+    def __repr__(self) -> str:
+        return f"<SMSFire {self.base_url} rate_limit={self.rate_limit} max_batch={self.max_batch}>"
+
+    @property
+    def budget(self) -> Hashable:
+        """SMSFire counts by IP address: all clients that talk to its host from here share one limit."""
+        return _NAME, host_of(self.base_url)
+
+    def check(self, key: MessageKey) -> MessageKey:
+        """Return the key, or raise ``TypeError`` or ``ValueError`` that says what to pass instead."""
+        if type(key) is CustomId:
+            return key
+        if isinstance(key, int) and not isinstance(key, bool):
+            if key < 0:
+                raise ValueError(f"an SMSFire id is not negative: {key}")
+            if key >= 10**_MAX_KEY_LENGTH:
+                raise ValueError(f"an SMSFire id has at most {_MAX_KEY_LENGTH} digits")
+            return key
+        if isinstance(key, str):
+            raise TypeError(
+                f"a plain str could be an id or a customId: write int({key[:60]!r}) or CustomId({key[:60]!r})"
+            )
+        raise TypeError(f"an SMSFire key is an int or a CustomId, not {type(key).__name__}")
+
+    def exchange(self, keys: Sequence[MessageKey]) -> Exchange[MessageKey, MessageStatus]:
+        """Look up the keys: by one request, and by more only where an answer leaves doubt."""
+        results: Results[MessageKey, MessageStatus] = {}
+        groups = [list(keys)]
+        by_path = len(keys) == 1 and _means_one_thing(keys[0])
+        while groups:
+            group = groups.pop()
+            try:
+                response = yield _get(group[0]) if by_path else _search(group)
+                answer = _Answer(response, group)
+            except ProviderError as error:
+                results.update(dict.fromkeys(group, error))
+                continue
+            if by_path and answer.strays:
+                # An id can be another message's customId, and the path was taken for that one.
+                again = [group]
+            else:
+                again = answer.unsure()
+                results.update(answer.results)
+            groups.extend(again)
+            by_path = False
+        return results
+
+
+def _means_one_thing(key: MessageKey) -> bool:
+    return not isinstance(key, str) or not (key.isdigit() or key in (".", ".."))
+
+
+def _get(key: MessageKey) -> Request:
+    return Request("GET", f"/whatsapp/status/{key}", authorization=_AUTHORIZATION)
+
+
+def _search(keys: Iterable[MessageKey]) -> Request:
+    ids: list[str] = []
+    custom_ids: list[str] = []
+    for key in keys:
+        if isinstance(key, str):
+            custom_ids.append(key)
+        else:
+            ids.append(str(key))
+    wanted = {name: values for name, values in (("ids", ids), ("customIds", custom_ids)) if values}
+    content = json.dumps(wanted, separators=(",", ":")).encode()
+    return Request("POST", "/whatsapp/status/search", authorization=_AUTHORIZATION, content=content)
+
+
+class _Answer:
+    """What one answer says about the keys that it was asked for."""
+
+    def __init__(self, response: Response, keys: Sequence[MessageKey]) -> None:
+        self.results: Results[MessageKey, MessageStatus] = dict.fromkeys(keys)
+        self.strays = 0
+        self._repeated: set[MessageKey] = set()
+        self._unreadable: list[str] = []
+        items = _items(response)
+        self._is_full = len(items) >= _MAX_ITEMS
+        for item in items:
+            try:
+                status = _read(item)
+            except ValueError as problem:
+                self._add_unreadable(item, str(problem))
+            else:
+                self._add(status)
+
+    def _add(self, status: MessageStatus) -> None:
+        results = self.results
+        asked = False
+        if status.id in results:
+            results[status.id] = status
+            asked = True
+        custom_id = cast("CustomId | None", status.custom_id)
+        if custom_id is not None and custom_id in results:
+            earlier = results[custom_id]
+            if isinstance(earlier, MessageStatus):
+                self._repeated.add(custom_id)
+            if not isinstance(earlier, MessageStatus) or _sent(earlier) <= _sent(status):
+                results[custom_id] = status
+            asked = True
+        if not asked:
+            self.strays += 1
+
+    def _add_unreadable(self, item: Any, problem: str) -> None:
+        error = _decode_error("a message's status is not as documented", problem)
+        named = [key for key in _keys_of(item) if key in self.results]
+        self.results.update(dict.fromkeys(named, error))
+        if not named:
+            self._unreadable.append(problem)
+
+    def unsure(self) -> list[list[MessageKey]]:
+        """Take out the keys whose end is not certain, and return the groups in which to ask for them again.
+
+        SMSFire caps the items of an answer, and customIds repeat. So a full answer does not prove that an
+        absent message is unknown, nor that no later message has the same customId.
+        """
+        results = self.results
+        absent = [key for key, result in results.items() if result is None]
+        if absent and self._unreadable:
+            error = _decode_error("some messages' statuses are not as documented", *self._unreadable)
+            results.update(dict.fromkeys(absent, error))
+        if not self._is_full or not (absent or self._repeated):
+            return []
+        if len(results) == 1:
+            if absent:
+                error = _decode_error("the answer is full, but not of the message that was asked for")
+                results[absent[0]] = error
+            return []
+        group = list(results)
+        unsure = [key for key in group if results[key] is None or isinstance(key, str)]
+        for key in unsure:
+            del results[key]
+        if len(unsure) < len(group):
+            return [unsure]
+        once = [key for key in group if key not in self._repeated]
+        if once and self._repeated:
+            return [once, list(self._repeated)]
+        half = len(group) // 2
+        return [group[:half], group[half:]]
+
+
+def _items(response: Response) -> list[Any]:
+    error = error_of(response, provider=_NAME)
+    if error is not None:
+        raise error
+    if response.status_code == 204:
+        return []
+    try:
+        answer = decode(response.content)
+    except ValueError as problem:
+        raise _decode_error("the answer cannot be read", str(problem)) from None
+    if isinstance(answer, list):
+        return answer
+    if isinstance(answer, dict):
+        return [answer]
+    raise _decode_error("the answer is neither a message's status nor a list of them")
+
+
+def _decode_error(message: str, *problems: str) -> DecodeError:
+    return DecodeError(message, provider=_NAME, problems=problems)
+
+
+def _keys_of(item: Any) -> Iterator[MessageKey]:
+    """Yield what a bad item still says of which message it is about."""
+    if isinstance(item, dict):
+        for name, read in (("id", integer), ("customId", text)):
+            try:
+                key = read(item.get(name))
+            except ValueError:
+                continue
+            if key is not None:
+                yield cast("MessageKey", key)
+
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def _sent(status: MessageStatus) -> tuple[datetime, int]:
+    return status.sent_date or _NEVER, status.id
+
+
+def _state_by_code(code: Any, _: object) -> DeliveryState:
+    return _STATE_BY_CODE.get(code, DeliveryState.UNKNOWN)
+
+
+_read_fields = reader(
+    MessageStatus,
+    {
+        "id": ("id", required(integer)),
+        "custom_id": ("customId", text),
+        "instance_token": ("instanceToken", text),
+        "message_type": ("messageType", text),
+        "country": ("country", text),
+        "phone": ("phone", text),
+        "status_code": ("statusCode", integer),
+        "status_name": ("statusName", text),
+        "status_date": ("statusDate", date),
+        "sent_date": ("sentDate", date),
+        "state": ("statusCode", _state_by_code),
+    },
+)
+
+
+def _read(item: Any) -> MessageStatus:
+    status = _read_fields(item)
+    if status.state is DeliveryState.UNKNOWN:
+        # READ has a name but no published code, and more may come: what the code does not say, the name may.
+        by_name = _STATE_BY_NAME.get((status.status_name or "").upper(), DeliveryState.UNKNOWN)
+        return attrs.evolve(status, state=_STATE_BY_CODE.get(cast("int", status.status_code), by_name))
+    return status

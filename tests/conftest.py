@@ -1,0 +1,41 @@
+"""Which event loop a test runs on: ``virtual_time`` jumps, ``every_loop`` runs on all that are supported."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from .virtual_time import VirtualTimeLoop
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def _eager_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore] # since 3.12
+    return loop
+
+
+def _every_loop() -> dict[str, LoopFactory]:
+    loops: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
+    if sys.version_info >= (3, 12):
+        loops["eager"] = _eager_loop
+    if sys.platform != "win32":
+        import uvloop
+
+        loops["uvloop"] = uvloop.new_event_loop
+    return loops
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "virtual_time: run on a loop whose clock jumps")
+    config.addinivalue_line("markers", "every_loop: run on asyncio, eager tasks and uvloop")
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, LoopFactory]:
+    if item.get_closest_marker("virtual_time"):
+        return {"virtual_time": VirtualTimeLoop}
+    if item.get_closest_marker("every_loop"):
+        return _every_loop()
+    return {"asyncio": asyncio.new_event_loop}
