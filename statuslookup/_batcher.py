@@ -1,7 +1,7 @@
 """Which keys ride in the next request: queues, lanes, and one question for equal keys."""
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from ._model import AnswerT, KeyT
@@ -21,26 +21,94 @@ class Waiter(Protocol[AnyKeyT, AnyAnswerT]):
 class Entry(Generic[KeyT, AnswerT]):
     """A key whose end is open, and those who wait for it."""
 
-    __slots__ = ("attempts", "batch", "in_flight", "key", "lane", "paced", "waiters")
+    __slots__ = ("_others", "attempts", "batch", "in_flight", "key", "lane", "paced", "waiter")
 
-    def __init__(self, key: KeyT, lane: "Lane[KeyT, AnswerT]") -> None:
+    def __init__(
+        self, key: KeyT, lane: "Lane[KeyT, AnswerT]", waiter: "Waiter[KeyT, AnswerT] | None"
+    ) -> None:
         self.key = key
-        self.lane = lane
-        self.waiters: dict[Waiter[KeyT, AnswerT], None] = {}
+        self.lane: Lane[KeyT, AnswerT] | None = lane
+        self.waiter = waiter
+        # Nearly every key has one waiter, so the rest have a place of their own that is rarely made.
+        self._others: dict[Waiter[KeyT, AnswerT], None] | None = None
         self.batch: Batch[KeyT, AnswerT] | None = None
-        """The last batch that carried the key; ``None`` while it is queued in its lane."""
+        """The batch that carries the key; ``None`` while it is queued in its lane."""
         self.attempts = 0
         self.paced = 0.0
         self.in_flight = 0.0
 
+    def add(self, waiter: "Waiter[KeyT, AnswerT]") -> None:
+        if self.waiter is None or self.waiter is waiter:
+            self.waiter = waiter
+        elif self._others is None:
+            self._others = {waiter: None}
+        else:
+            self._others[waiter] = None
 
-class Lane(OrderedDict[KeyT, Entry[KeyT, AnswerT]]):
-    """A queue of entries; ``on_taken`` is called after a batch took some of them."""
+    def remove(self, waiter: "Waiter[KeyT, AnswerT]") -> None:
+        if self._others is not None:
+            self._others.pop(waiter, None)
+        if self.waiter is waiter:
+            self.waiter = self._others.popitem()[0] if self._others else None
 
-    def __init__(self, on_taken: Callable[[], object] = lambda: None) -> None:
-        super().__init__()
+    def settle(self, end: AnswerT | StatusLookupError | None) -> None:
+        if self.waiter is not None:
+            self.waiter.settle(self.key, end)
+        if self._others is not None:
+            for waiter in self._others:
+                waiter.settle(self.key, end)
+
+
+class Lane(Generic[KeyT, AnswerT]):
+    """A queue of entries, first come, first served; ``on_taken`` is called after a batch took some."""
+
+    __slots__ = ("_entries", "_size", "is_open", "on_taken")
+
+    def __init__(self, on_taken: Callable[[], object] | None = None) -> None:
         self.on_taken = on_taken
         self.is_open = True
+        self._size = 0
+        # An entry that left is not searched for: it is passed over when its turn comes.
+        self._entries: deque[Entry[KeyT, AnswerT]] = deque()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def append(self, entry: Entry[KeyT, AnswerT]) -> None:
+        self._entries.append(entry)
+        self._size += 1
+
+    def appendleft(self, entry: Entry[KeyT, AnswerT]) -> None:
+        self._entries.appendleft(entry)
+        self._size += 1
+
+    def left(self) -> None:
+        """Note that an entry, whose ``lane`` is another now, is not queued here any more."""
+        self._size -= 1
+        if len(self._entries) > 2 * self._size + 64:
+            self._entries = deque(self)
+
+    def __iter__(self) -> Iterator[Entry[KeyT, AnswerT]]:
+        return (entry for entry in self._entries if entry.lane is self)
+
+    def take(self, most: int, batch: list[Entry[KeyT, AnswerT]]) -> None:
+        """Move up to ``most`` entries to the batch."""
+        taken = min(most, self._size)
+        if not taken:
+            return
+        self._size -= taken
+        pop = self._entries.popleft
+        while taken:
+            entry = pop()
+            if entry.lane is self:
+                batch.append(entry)
+                taken -= 1
+        if self.on_taken is not None:
+            self.on_taken()
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self._size = 0
 
 
 class Batch(Generic[KeyT, AnswerT]):
@@ -85,7 +153,7 @@ class Batcher(Generic[KeyT, AnswerT]):
         """Take a lane out; what others still wait for in it goes to ``first``."""
         lane.is_open = False
         self._others = deque(other for other in self._others if other is not lane)
-        for entry in list(lane.values()):
+        for entry in list(lane):
             self._move_to_first(entry)
 
     def join(
@@ -94,41 +162,42 @@ class Batcher(Generic[KeyT, AnswerT]):
         """Let the waiter wait for the key: in the lane, or where the key is already."""
         entry = self._open.get(key)
         if entry is None:
-            entry = self._open[key] = lane[key] = Entry(key, lane)
+            entry = self._open[key] = Entry(key, lane, waiter)
+            lane.append(entry)
             self.queued += 1
-        else:
-            self.coalesced += 1
-            if lane is self.first and entry.lane is not lane:
-                self._move_to_first(entry)
-        entry.waiters[waiter] = None
+            return entry
+        self.coalesced += 1
+        entry.add(waiter)
+        if lane is self.first and entry.lane is not lane:
+            self._move_to_first(entry)
         return entry
 
     def _move_to_first(self, entry: Entry[KeyT, AnswerT]) -> None:
+        lane, entry.lane = entry.lane, self.first
         if entry.batch is None:
-            del entry.lane[entry.key]
-            self.first[entry.key] = entry
-        entry.lane = self.first
+            if lane is not None:
+                lane.left()
+            self.first.append(entry)
 
     def leave(self, entry: Entry[KeyT, AnswerT], waiter: Waiter[KeyT, AnswerT]) -> None:
         """Forget the waiter, and the key too if nobody else waits for it and it is not in flight."""
-        entry.waiters.pop(waiter, None)
-        if not entry.waiters and entry.batch is None and self._open.get(entry.key) is entry:
-            self._drop(entry)
-
-    def _drop(self, entry: Entry[KeyT, AnswerT]) -> None:
-        del entry.lane[entry.key]
-        del self._open[entry.key]
-        self.queued -= 1
+        entry.remove(waiter)
+        if entry.waiter is None and entry.batch is None and self._open.get(entry.key) is entry:
+            lane, entry.lane = entry.lane, None
+            if lane is not None:
+                lane.left()
+            del self._open[entry.key]
+            self.queued -= 1
 
     def seal(self, most: int, *, asked_at: float, now: float) -> Batch[KeyT, AnswerT]:
         """Take up to ``most`` keys out of the lanes; ``asked_at`` is when their slot was asked for."""
         entries: list[Entry[KeyT, AnswerT]] = []
-        _take(self.first, most, entries)
+        self.first.take(most, entries)
         lanes = [lane for lane in self._others if lane]
         while lanes and len(entries) < most:
-            share = -(-(most - len(entries)) // len(lanes))
+            share = max(1, (most - len(entries)) // len(lanes))
             for lane in lanes:
-                _take(lane, min(share, most - len(entries)), entries)
+                lane.take(min(share, most - len(entries)), entries)
             lanes = [lane for lane in lanes if lane]
         # Where the places cannot be shared out evenly, another lane is the lucky one next time.
         self._others.rotate(-1)
@@ -142,28 +211,29 @@ class Batcher(Generic[KeyT, AnswerT]):
         self, batch: Batch[KeyT, AnswerT], ends: Mapping[KeyT, AnswerT | StatusLookupError | None]
     ) -> None:
         """Settle the keys of the batch that have an end."""
+        is_open = self._open
         for entry in batch.entries:
             key = entry.key
-            if key in ends and self._open.pop(key, None) is not None:
-                end = ends[key]
-                for waiter in entry.waiters:
-                    waiter.settle(key, end)
+            # After ``close`` the key may have been asked for anew, by an entry of its own.
+            if key in ends and is_open.get(key) is entry:
+                del is_open[key]
+                entry.settle(ends[key])
 
     def put_back(self, entries: Sequence[Entry[KeyT, AnswerT]], *, now: float) -> None:
         """Queue the entries again, in their order, before all others of their lanes."""
         for entry in reversed(entries):
             if self._open.get(entry.key) is not entry:
                 continue
-            if not entry.waiters:
+            if entry.waiter is None:
                 del self._open[entry.key]
                 continue
             batch, entry.batch = entry.batch, None
             if batch is not None:
                 entry.paced += batch.sealed_at - batch.asked_at
                 entry.in_flight += now - batch.sealed_at
-            lane = entry.lane = entry.lane if entry.lane.is_open else self.first
-            lane[entry.key] = entry
-            lane.move_to_end(entry.key, last=False)
+            if entry.lane is None or not entry.lane.is_open:
+                entry.lane = self.first
+            entry.lane.appendleft(entry)
             self.queued += 1
 
     def close(self, error: StatusLookupError) -> None:
@@ -175,12 +245,4 @@ class Batcher(Generic[KeyT, AnswerT]):
             lane.clear()
         self.queued = 0
         for entry in entries:
-            for waiter in entry.waiters:
-                waiter.settle(entry.key, error)
-
-
-def _take(lane: Lane[KeyT, AnswerT], most: int, entries: list[Entry[KeyT, AnswerT]]) -> None:
-    taken = min(most, len(lane))
-    if taken:
-        entries.extend(lane.popitem(last=False)[1] for _ in range(taken))
-        lane.on_taken()
+            entry.settle(error)

@@ -17,7 +17,7 @@ from ._clock import SYSTEM_CLOCK, Clock
 from ._dispatch import Dispatcher
 from ._http import Sender, Transport
 from ._limiter import Limiter, TokenBucket, Unlimited
-from ._lookup import BulkLookup, Line, SingleLookup
+from ._lookup import BulkLookup, Line
 from ._model import AnswerT, ClientStats, KeyT
 from ._provider import Provider
 from ._retry import RetryPolicy
@@ -92,7 +92,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         line = self._line
         if line is None or loop is not self._loop or self._is_closed:
             line = self._open(loop)
-        lookup = SingleLookup(line, key, deadline, loop)
+        lookup = line.look_up(key, deadline, loop)
         self._lookups += 1
         try:
             return await lookup

@@ -175,12 +175,15 @@ class _SealedURL(httpx.URL):
 
 def _new_transport(base_url: str) -> httpx.AsyncHTTPTransport:
     parts = urlsplit(base_url)
+    if parts.scheme == "http":
+        # A host on this machine: a proxy would be given the credentials in the clear, and certificates
+        # take 30 ms to read.
+        return httpx.AsyncHTTPTransport(verify=False)
     proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if proxy is not None:
-        proxy = None if proxy_bypass(parts.netloc) else proxy if "://" in proxy else f"http://{proxy}"
-    # Where there is no TLS, reading the certificates would cost 30 ms for nothing.
-    return httpx.AsyncHTTPTransport(verify=parts.scheme == "https", proxy=proxy)
+    proxy = proxies.get("https") or proxies.get("all")
+    if proxy is None or proxy_bypass(parts.netloc):
+        return httpx.AsyncHTTPTransport()
+    return httpx.AsyncHTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}")
 
 
 def _tls_problem(error: BaseException) -> str | None:

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections import OrderedDict, deque
 from types import TracebackType
-from typing import Final, Literal, Protocol, Self, TypeAlias
+from typing import Final, Literal, Protocol, Self, TypeAlias, get_args
 
 from attrs import frozen
 
@@ -19,6 +19,7 @@ _PROBE_AFTER: Final = 30.0
 _FREEZE_MARGIN: Final = 0.1
 _SAMPLES: Final = 20
 _SAMPLES_TO_CHOOSE: Final = 10
+_CHOOSE_EVERY: Final = 5
 _CHOOSE_GRANTS_BELOW: Final = 0.60
 _CHOOSE_ANSWERS_ABOVE: Final = 0.65
 _DISTRUST_GRANTS: Final = 600.0
@@ -76,7 +77,9 @@ class TokenBucket:
     ``pacing="answers"`` sends one request at a time, and the next one ``limit.interval`` after the answer,
     less half of the smallest round trip seen. The provider counted the request before it answered, so two
     requests are never counted closer together than the interval: under a fixed window, a sliding window
-    and strict spacing alike. A request without an answer keeps its slot until it failed.
+    and strict spacing alike. The half round trip is what an answer and the next request take on their ways
+    at least, unless one way is over twice as quick at one time as at another. A request without an answer
+    keeps its slot until it failed, and one interval more.
 
     ``pacing="grants"`` sends a request every ``limit.interval`` plus 5 to 20 % for the jitter that it sees,
     up to 16 in flight. It holds fixed and sliding windows as long as the way to the provider does not vary
@@ -89,7 +92,8 @@ class TokenBucket:
     and a tenth; and it halves the rate, once for all requests that were under way. After 30 s without a 429
     the rate is doubled again, up to ``limit``.
 
-    A bucket serves one event loop at a time, and any number of clients in it.
+    A bucket serves one event loop at a time, and any number of clients in it. ``ready_at`` is the moment of
+    ``clock`` before which it grants no slot: now, unless an earlier bucket left some waiting to do.
     """
 
     def __init__(
@@ -99,11 +103,13 @@ class TokenBucket:
         pacing: Pacing = "auto",
         max_freeze: float = 60.0,
         clock: Clock = SYSTEM_CLOCK,
+        ready_at: float | None = None,
     ) -> None:
-        if pacing not in ("auto", "answers", "grants"):
+        if pacing not in get_args(Pacing):
             raise ValueError(f'pacing must be "auto", "answers" or "grants", not {pacing!r}')
         if not 0 < max_freeze < math.inf:
             raise ValueError(f"max_freeze must be above 0 and finite, not {max_freeze}")
+        self._rung = 0
         self.limit = limit
         self._pacing = pacing
         self._by_grants = pacing == "grants"
@@ -111,16 +117,17 @@ class TokenBucket:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: OrderedDict[_BucketSlot, asyncio.Future[None]] = OrderedDict()
+        self._is_turn_given = False
+        """Whether a waiter was woken that did not run yet: nobody passes it, and it costs nothing so far."""
         self._in_flight = 0
-        self._ready_at = clock.time()
+        self._ready_at = clock.time() if ready_at is None else ready_at
         self._timer: Timer | None = None
         self._round_trips: deque[float] = deque(maxlen=_SAMPLES)
         self._round_trips_seen = 0
         self._smallest_round_trip = math.inf
         self._margin = _MOST_MARGIN
-        self._rung = 0
         self._rejections = 0
-        self._stepped_at = -math.inf
+        self._steps = 0
         self._calm_since = -math.inf
         self._distrust_grants_until = -math.inf
 
@@ -132,11 +139,23 @@ class TokenBucket:
             f" {stats.in_flight} in flight, {stats.rejections} rejections, next in {stats.frozen_for:.3f} s>"
         )
 
+    @property
+    def limit(self) -> RateLimit:
+        """The most that is allowed; a new one counts from the next request."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: RateLimit) -> None:
+        if not isinstance(limit, RateLimit):
+            raise TypeError(f"limit is a RateLimit, not {type(limit).__name__}")
+        self._limit = limit
+        self._change_rung(0)
+
     def slot(self) -> "_BucketSlot":
         """Return the right to send one request; enter it to wait for its turn."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            if self._in_flight or self._waiters:
+            if self._in_flight or self._waiters or self._is_turn_given:
                 raise WrongLoopError(
                     "this TokenBucket is in use on another event loop; make one for each loop,"
                     " with a share of the limit each"
@@ -148,53 +167,55 @@ class TokenBucket:
         """Return what the bucket is doing at this moment."""
         return LimiterStats(
             rate=1 / self._interval,
-            waiting=len(self._waiters),
+            waiting=len(self._waiters) + self._is_turn_given,
             in_flight=self._in_flight,
             rejections=self._rejections,
             frozen_for=max(0.0, self._ready_at - self._clock.time()),
         )
 
     @property
-    def _interval(self) -> float:
-        return self.limit.interval * (1 << self._rung)
-
-    @property
     def _has_room(self) -> bool:
         return self._in_flight < (_MOST_IN_FLIGHT if self._by_grants else 1)
 
+    @property
+    def _step(self) -> float:
+        """The seconds from one request to the next."""
+        return self._interval * (1 + self._margin) if self._by_grants else self._interval
+
+    def _change_rung(self, by: int) -> None:
+        self._rung = min(self._rung + by, _LOWEST_RUNG)
+        self._interval = self._limit.interval * (1 << self._rung)
+
     def _grant_at_once(self, slot: "_BucketSlot") -> bool:
         now = self._clock.time()
-        if self._waiters or now < self._ready_at or not self._has_room:
+        if self._waiters or self._is_turn_given or now < self._ready_at or not self._has_room:
             return False
+        slot.steps_before = self._steps
         self._grant(slot, now)
         return True
 
     def _grant(self, slot: "_BucketSlot", now: float) -> None:
         if self._rung and now - self._calm_since >= _PROBE_AFTER:
-            self._rung -= 1
             self._calm_since = now
+            self._change_rung(-1)
         self._in_flight += 1
-        slot.ready_before = self._ready_at
-        self._start_interval(slot, now)
-
-    def _start_interval(self, slot: "_BucketSlot", now: float) -> None:
         slot.granted_at = now
-        step = self._interval * (1 + self._margin) if self._by_grants else self._interval
-        self._ready_at = slot.ready_after = max(self._ready_at, now + step)
+        self._ready_at = max(self._ready_at, now + self._step)
 
     def _advance(self) -> None:
-        """Grant the slots whose turn has come, and see to it that the next turn is not missed."""
+        """Give the next turn if it has come, and see to it that it is not missed if it has not."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiters and self._has_room:
-            now = self._clock.time()
-            if now < self._ready_at:
-                self._timer = self._clock.call_later(self._ready_at - now, self._advance)
+        while self._waiters and self._has_room and not self._is_turn_given:
+            seconds_left = self._ready_at - self._clock.time()
+            if seconds_left > 0:
+                self._timer = self._clock.call_later(seconds_left, self._advance)
                 return
             slot, turn = self._waiters.popitem(last=False)
             if not turn.done():
-                self._grant(slot, now)
+                slot.steps_before = self._steps
+                self._is_turn_given = True
                 turn.set_result(None)
 
     async def _wait(self, slot: "_BucketSlot") -> None:
@@ -204,28 +225,28 @@ class TokenBucket:
         try:
             await turn
         except BaseException:
-            if self._waiters.pop(slot, None) is None and turn.done() and not turn.cancelled():
-                self._return_unused(slot)
+            if self._waiters.pop(slot, None) is None and not turn.cancelled():
+                self._is_turn_given = False
             self._advance()
             raise
         # The task may run much later than its turn came: the interval counts from here.
-        self._start_interval(slot, self._clock.time())
-
-    def _return_unused(self, slot: "_BucketSlot") -> None:
-        self._in_flight -= 1
-        if self._ready_at == slot.ready_after:
-            self._ready_at = slot.ready_before
+        self._is_turn_given = False
+        self._grant(slot, self._clock.time())
+        self._advance()
 
     def _leave(self, slot: "_BucketSlot", *, answered: bool) -> None:
         now = self._clock.time()
         self._in_flight -= 1
         if answered:
+            was_by_grants = self._by_grants
             self._learn(now - slot.granted_at, now)
-        if not answered:
-            self._ready_at = max(self._ready_at, now + self._interval)
-        elif not self._by_grants:
-            self._ready_at = max(self._ready_at, now + self._interval - self._credit)
-        self._advance()
+            # When the mode changes, the last request of the one and the first of the other keep apart, too.
+            if not (was_by_grants and self._by_grants):
+                self._ready_at = max(self._ready_at, now + self._interval - self._credit)
+        else:
+            self._ready_at = max(self._ready_at, now + self._step)
+        if self._waiters:
+            self._advance()
 
     @property
     def _credit(self) -> float:
@@ -233,20 +254,22 @@ class TokenBucket:
 
         Half of the smallest round trip; less of it while few were seen, for the first ones may be slow.
         """
-        seen = min(self._round_trips_seen, _SAMPLES)
-        return self._smallest_round_trip / 2 * seen / _SAMPLES if seen else 0.0
+        return self._smallest_round_trip / 2 * min(1.0, self._round_trips_seen / _SAMPLES)
 
     def _learn(self, round_trip: float, now: float) -> None:
         self._round_trips.append(round_trip)
-        self._round_trips_seen += 1
-        self._smallest_round_trip = min(self._smallest_round_trip, round_trip)
-        if self._pacing == "answers" or len(self._round_trips) < _SAMPLES_TO_CHOOSE:
-            return
-        trips = sorted(self._round_trips)
-        interval = self._interval
-        self._margin = min(max((trips[-1] - trips[0]) / 2 / interval, _LEAST_MARGIN), _MOST_MARGIN)
+        self._round_trips_seen = seen = self._round_trips_seen + 1
+        if round_trip < self._smallest_round_trip:
+            self._smallest_round_trip = round_trip
+        if self._pacing != "answers" and seen >= _SAMPLES_TO_CHOOSE and seen % _CHOOSE_EVERY == 0:
+            self._choose(sorted(self._round_trips), now)
+
+    def _choose(self, trips: list[float], now: float) -> None:
+        """Take the margin, and the mode if it is not given, from the latest round trips."""
+        self._margin = min(max((trips[-1] - trips[0]) / 2 / self._interval, _LEAST_MARGIN), _MOST_MARGIN)
         if self._pacing == "auto":
-            share = interval / (interval + trips[len(trips) // 2] - self._credit)
+            half_smallest = self._smallest_round_trip / 2
+            share = self._interval / (self._interval + trips[len(trips) // 2] - half_smallest)
             if self._by_grants:
                 self._by_grants = share <= _CHOOSE_ANSWERS_ABOVE
             else:
@@ -258,20 +281,21 @@ class TokenBucket:
         self._calm_since = now
         freeze = self.limit.per * (1 + _FREEZE_MARGIN) if retry_after is None else retry_after
         self._ready_at = max(self._ready_at, now + min(freeze, self._max_freeze))
-        if slot.granted_at > self._stepped_at:
-            self._stepped_at = now
-            self._rung = min(self._rung + 1, _LOWEST_RUNG)
+        if slot.steps_before == self._steps:
+            self._steps += 1
+            self._change_rung(1)
         if self._pacing == "auto" and self._by_grants:
             self._by_grants = False
             self._distrust_grants_until = now + _DISTRUST_GRANTS
 
 
 class _BucketSlot:
-    __slots__ = ("_bucket", "granted_at", "ready_after", "ready_before")
+    __slots__ = ("_bucket", "granted_at", "steps_before")
 
     def __init__(self, bucket: TokenBucket) -> None:
         self._bucket = bucket
-        self.granted_at = self.ready_before = self.ready_after = 0.0
+        self.granted_at = 0.0
+        self.steps_before = 0
 
     def rejected(self, retry_after: float | None = None) -> None:
         self._bucket._reject(self, retry_after)
@@ -291,6 +315,8 @@ class Unlimited:
     """Lets requests go at once, ``max_in_flight`` of them at a time."""
 
     def __init__(self, max_in_flight: int = 8) -> None:
+        if max_in_flight < 1:
+            raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
         self._semaphore = asyncio.Semaphore(max_in_flight)
         self._waiting = self._in_flight = self._rejections = 0
 

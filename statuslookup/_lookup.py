@@ -7,6 +7,7 @@ from typing import Generic
 
 from ._batcher import Batcher, Entry
 from ._clock import Clock, Timer
+from ._deadlines import Deadlines
 from ._dispatch import Dispatcher
 from ._model import AnswerT, KeyT
 from .errors import LookupTimeoutError, StatusLookupError
@@ -14,8 +15,6 @@ from .errors import LookupTimeoutError, StatusLookupError
 
 class Line(Generic[KeyT, AnswerT]):
     """What every lookup of one client needs: where keys queue, who sends them, and the time."""
-
-    __slots__ = ("batcher", "clock", "dispatcher", "max_batch")
 
     def __init__(
         self,
@@ -28,6 +27,21 @@ class Line(Generic[KeyT, AnswerT]):
         self.dispatcher = dispatcher
         self.clock = clock
         self.max_batch = max_batch
+        self.deadlines = Deadlines(clock)
+
+    def look_up(
+        self, key: KeyT, timeout: float | None, loop: asyncio.AbstractEventLoop
+    ) -> "SingleLookup[KeyT, AnswerT]":
+        """Queue one key and return the future of its end."""
+        lookup: SingleLookup[KeyT, AnswerT] = SingleLookup(loop=loop)
+        lookup.line = self
+        lookup.timeout = timeout
+        lookup.entry = self.batcher.join(key, lookup, self.batcher.first)
+        if timeout is not None:
+            self.deadlines.add(lookup, timeout)
+        if not self.dispatcher.is_asking:
+            self.dispatcher.wake()
+        return lookup
 
     def timeout_error(self, entry: Entry[KeyT, AnswerT], timeout: float) -> LookupTimeoutError:
         """Say where a lookup's time went, as far as it can be told for a key that others may share."""
@@ -46,24 +60,19 @@ class Line(Generic[KeyT, AnswerT]):
 
 
 class SingleLookup(asyncio.Future["AnswerT | None"], Generic[KeyT, AnswerT]):
-    """A call that awaits one key: the future itself is the waiter, for there may be a million of them."""
+    """A call that awaits one key: the future itself is the waiter, for there may be a million of them.
 
-    __slots__ = ("entry", "line", "timer")
+    It is made bare, and ``Line.look_up`` fills it in: an ``__init__`` in Python would cost as much again.
+    """
 
-    def __init__(
-        self, line: Line[KeyT, AnswerT], key: KeyT, timeout: float | None, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        super().__init__(loop=loop)
-        self.line = line
-        self.timer: Timer | None = None
-        self.entry = line.batcher.join(key, self, line.batcher.first)
-        if timeout is not None:
-            self.timer = line.clock.call_later(timeout, self._expire, timeout)
-        line.dispatcher.wake()
+    __slots__ = ("entry", "line", "timeout")
+    entry: Entry[KeyT, AnswerT]
+    line: Line[KeyT, AnswerT]
+    timeout: float | None
 
     def settle(self, key: KeyT, end: AnswerT | StatusLookupError | None) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
+        if self.timeout is not None:
+            self.line.deadlines.discard(self, self.timeout)
         if self.done():
             return
         if isinstance(end, StatusLookupError):
@@ -73,15 +82,15 @@ class SingleLookup(asyncio.Future["AnswerT | None"], Generic[KeyT, AnswerT]):
         else:
             self.set_result(end)
 
-    def _expire(self, timeout: float) -> None:
+    def expire(self, timeout: float) -> None:
         error = self.line.timeout_error(self.entry, timeout)
         self.withdraw()
         self.settle(self.entry.key, error)
 
     def withdraw(self) -> None:
         """Take the caller out: its key too, if nobody else wants it and it is not in flight."""
-        if self.timer is not None:
-            self.timer.cancel()
+        if self.timeout is not None:
+            self.line.deadlines.discard(self, self.timeout)
         self.line.batcher.leave(self.entry, self)
         self.line.dispatcher.rest()
 

@@ -4,7 +4,7 @@ Source of every fact here: SMSFire, "Consulta Status" and "Código de status".
 """
 
 import json
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias, cast
 
@@ -23,6 +23,7 @@ _AUTHORIZATION = f"Basic {PLACEHOLDER}"
 _BASE_URL = "https://api-v2.smsfire.com.br"
 _MAX_ITEMS = 200
 _MAX_KEY_LENGTH = 40
+_FIRST_TOO_LONG = 10**_MAX_KEY_LENGTH
 
 _STATE_BY_CODE = {
     0: DeliveryState.PENDING,
@@ -75,12 +76,12 @@ class SMSFire:
 
     def check(self, key: MessageKey) -> MessageKey:
         """Return the key, or raise ``TypeError`` or ``ValueError`` that says what to pass instead."""
-        if type(key) is CustomId:
+        if type(key) is CustomId or (type(key) is int and 0 <= key < _FIRST_TOO_LONG):
             return key
         if isinstance(key, int) and not isinstance(key, bool):
             if key < 0:
                 raise ValueError(f"an SMSFire id is not negative: {key}")
-            if key >= 10**_MAX_KEY_LENGTH:
+            if key >= _FIRST_TOO_LONG:
                 raise ValueError(f"an SMSFire id has at most {_MAX_KEY_LENGTH} digits")
             return key
         if isinstance(key, str):
@@ -121,14 +122,9 @@ def _get(key: MessageKey) -> Request:
     return Request("GET", f"/whatsapp/status/{key}", authorization=_AUTHORIZATION)
 
 
-def _search(keys: Iterable[MessageKey]) -> Request:
-    ids: list[str] = []
-    custom_ids: list[str] = []
-    for key in keys:
-        if isinstance(key, str):
-            custom_ids.append(key)
-        else:
-            ids.append(str(key))
+def _search(keys: Sequence[MessageKey]) -> Request:
+    ids = [str(key) for key in keys if not isinstance(key, str)]
+    custom_ids = [key for key in keys if isinstance(key, str)]
     wanted = {name: values for name, values in (("ids", ids), ("customIds", custom_ids)) if values}
     content = json.dumps(wanted, separators=(",", ":")).encode()
     return Request("POST", "/whatsapp/status/search", authorization=_AUTHORIZATION, content=content)
@@ -144,30 +140,29 @@ class _Answer:
         self._unreadable: list[str] = []
         items = _items(response)
         self._is_full = len(items) >= _MAX_ITEMS
+        results = self.results
         for item in items:
             try:
                 status = _read(item)
             except ValueError as problem:
                 self._add_unreadable(item, str(problem))
-            else:
-                self._add(status)
+                continue
+            is_wanted = status.id in results
+            if is_wanted:
+                results[status.id] = status
+            custom_id = status.custom_id
+            if custom_id is not None and custom_id in results:
+                self._add_by_custom_id(cast("CustomId", custom_id), status)
+            elif not is_wanted:
+                self.strays += 1
 
-    def _add(self, status: MessageStatus) -> None:
-        results = self.results
-        asked = False
-        if status.id in results:
-            results[status.id] = status
-            asked = True
-        custom_id = cast("CustomId | None", status.custom_id)
-        if custom_id is not None and custom_id in results:
-            earlier = results[custom_id]
-            if isinstance(earlier, MessageStatus):
-                self._repeated.add(custom_id)
-            if not isinstance(earlier, MessageStatus) or _sent(earlier) <= _sent(status):
-                results[custom_id] = status
-            asked = True
-        if not asked:
-            self.strays += 1
+    def _add_by_custom_id(self, custom_id: CustomId, status: MessageStatus) -> None:
+        earlier = self.results[custom_id]
+        if isinstance(earlier, MessageStatus):
+            self._repeated.add(custom_id)
+            if _sent(earlier) > _sent(status):
+                return
+        self.results[custom_id] = status
 
     def _add_unreadable(self, item: Any, problem: str) -> None:
         error = _decode_error("a message's status is not as documented", problem)

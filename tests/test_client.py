@@ -1,11 +1,28 @@
-"""The client against the sandbox, in virtual time."""
+"""The client against the sandbox, in virtual time; and the fakes that its other tests use."""
 
 import asyncio
+import gc
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
 
 import httpx
 import pytest
 
-from statuslookup import RateLimit, SMSFire, StatusClient
+from statuslookup import (
+    AuthenticationError,
+    ClosedError,
+    CustomId,
+    IncompleteError,
+    LookupTimeoutError,
+    ProviderError,
+    RateLimit,
+    RejectedError,
+    SMSFire,
+    StatusClient,
+    TokenBucket,
+)
+from statuslookup._provider import Exchange, error_of
+from statuslookup._wire import Request, Secret
 from statuslookup.sandbox import Sandbox
 
 from .virtual_time import LoopClock
@@ -13,16 +30,462 @@ from .virtual_time import LoopClock
 pytestmark = pytest.mark.virtual_time
 
 
-async def test_concurrent_lookups_ride_together() -> None:
-    sandbox = Sandbox(latency=0.05, rate_limit=RateLimit(2, 1))
-    for id in range(1, 1001):
+class Tens:
+    """A provider whose answer to a key is ten times the key."""
+
+    name = "Tens"
+    base_url = "http://localhost"
+    secret = Secret("secret")
+
+    def __init__(self, *, max_batch: int = 200, rate_limit: RateLimit | None = RateLimit(2)) -> None:  # noqa: B008 # frozen
+        self.max_batch = max_batch
+        self.rate_limit = rate_limit
+        # Tests share no rate limit.
+        self.budget: object = object()
+
+    def check(self, key: int) -> int:
+        if key < 0:
+            raise ValueError("a key is not negative")
+        return key
+
+    def exchange(self, keys: Sequence[int]) -> Exchange[int, int]:
+        response = yield Request("GET", "/" + ",".join(map(str, keys)))
+        error = error_of(response, provider=self.name)
+        return {key: error or 10 * key for key in keys}
+
+
+Outcome: TypeAlias = int | Exception
+"""What a fake server does with a request: answer with a status, or raise."""
+
+
+class FakeServer(httpx.AsyncBaseTransport):
+    """Takes ``latency`` seconds for each request, and answers number n as ``outcome(n)`` says."""
+
+    def __init__(self, outcome: Callable[[int], Outcome] = lambda number: 200, latency: float = 0.05) -> None:
+        self.outcome = outcome
+        self.latency = latency
+        self.batches: list[list[int]] = []
+        self.times: list[float] = []
+        self.answered = 0
+        self.is_closed = False
+
+    @property
+    def requests(self) -> int:
+        return len(self.batches)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        loop = asyncio.get_running_loop()
+        self.batches.append([int(key) for key in request.url.path[1:].split(",")])
+        # A VirtualTimeLoop begins at 1000.
+        self.times.append(round(loop.time() - 1000, 6))
+        number = self.requests
+        await asyncio.sleep(self.latency)
+        self.answered += 1
+        outcome = self.outcome(number)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return httpx.Response(outcome)
+
+    async def aclose(self) -> None:
+        self.is_closed = True
+
+
+class FakeLimiter:
+    """Grants each slot at once, or when ``gate`` is set, or raises ``error`` if there is one."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: BaseException | None = None
+        self.waiting = 0
+
+    def slot(self) -> "FakeLimiter":
+        return self
+
+    def stats(self) -> Any:
+        raise NotImplementedError
+
+    def rejected(self, retry_after: float | None = None) -> None: ...
+
+    async def __aenter__(self) -> "FakeLimiter":
+        self.waiting += 1
+        try:
+            await self.gate.wait()
+        finally:
+            self.waiting -= 1
+        if self.error is not None:
+            raise self.error
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+def client_of(
+    server: httpx.AsyncBaseTransport, provider: Any = None, **options: Any
+) -> StatusClient[int, int]:
+    """Return a client of ``Tens`` in virtual time that does not linger."""
+    options = {"clock": LoopClock(), "linger": 0.0, **options}
+    return StatusClient(provider or Tens(), transport=server, **options)
+
+
+def bucket(requests: float = 2) -> TokenBucket:
+    return TokenBucket(RateLimit(requests), clock=LoopClock())
+
+
+def other_tasks() -> set["asyncio.Task[Any]"]:
+    """Return the tasks that are not the test's own."""
+    return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+
+async def ticks(count: int = 5) -> None:
+    """Let the loop go round, without any time passing."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def smsfire_client(sandbox: Sandbox, **options: Any) -> StatusClient[Any, Any]:
+    provider = SMSFire(
+        options.pop("token", "sandbox"),
+        base_url="http://localhost",
+        rate_limit=options.pop("rate_limit", RateLimit(2)),
+    )
+    return StatusClient(provider, transport=httpx.ASGITransport(sandbox), clock=LoopClock(), **options)
+
+
+def sandbox_of(ids: Iterable[int], **options: Any) -> Sandbox:
+    sandbox = Sandbox(**options)
+    for id in ids:
         sandbox.add_message(id)
-    provider = SMSFire("sandbox", base_url="http://localhost")
-    client = StatusClient(provider, transport=httpx.ASGITransport(sandbox), clock=LoopClock())
-    async with client:
-        started = asyncio.get_running_loop().time()
+    return sandbox
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def test_concurrent_lookups_ride_together() -> None:
+    sandbox = sandbox_of(range(1, 1001), latency=0.05)
+    async with smsfire_client(sandbox) as client:
+        started = now()
         statuses = await asyncio.gather(*(client.get(id) for id in range(1, 1001)))
-        elapsed = asyncio.get_running_loop().time() - started
-    assert [status.id for status in statuses if status is not None] == list(range(1, 1001))
+        elapsed = now() - started
+    assert [status.id for status in statuses if status] == list(range(1, 1001))
     assert (sandbox.requests, sandbox.rejections) == (5, 0)
     assert elapsed == pytest.approx(4 * 0.55 + 0.05, rel=0.02)
+
+
+async def test_equal_keys_are_sent_once() -> None:
+    """100,000 lookups of 20,000 keys send 20,000 keys."""
+    server = FakeServer()
+    async with client_of(server, Tens(rate_limit=None)) as client:
+        answers = await asyncio.gather(*(client.get(number % 20_000) for number in range(100_000)))
+        stats = client.stats()
+    assert answers == [number % 20_000 * 10 for number in range(100_000)]
+    sent = [key for batch in server.batches for key in batch]
+    assert (len(sent), len(set(sent))) == (20_000, 20_000)
+    assert (stats.lookups, stats.coalesced, stats.keys_sent, stats.requests) == (100_000, 80_000, 20_000, 100)
+
+
+async def test_a_key_in_flight_is_not_sent_again() -> None:
+    server = FakeServer(latency=1.0)
+    async with client_of(server) as client:
+        first = asyncio.create_task(client.get(1))
+        await asyncio.sleep(0.5)
+        assert await client.get(1) == 10
+        assert first.done()
+        assert now() == pytest.approx(1001.0)
+    assert server.batches == [[1]]
+
+
+async def test_an_answer_is_not_kept() -> None:
+    server = FakeServer()
+    async with client_of(server) as client:
+        assert await client.get(1) == await client.get(1) == 10
+    assert server.batches == [[1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "text"),
+    [
+        ("abc", TypeError, r"CustomId\('abc'\)"),
+        (True, TypeError, "bool"),
+        (1.0, TypeError, "float"),
+        (None, TypeError, "NoneType"),
+        (b"1", TypeError, "bytes"),
+        ([], TypeError, "list"),
+        (-1, ValueError, "-1"),
+        (10**40, ValueError, "40 digits"),
+    ],
+)
+async def test_a_bad_key_is_refused_before_anything_is_queued(
+    key: Any, error: type[Exception], text: str
+) -> None:
+    sandbox = sandbox_of([1])
+    async with smsfire_client(sandbox) as client:
+        with pytest.raises(error, match=text):
+            await client.get(key)
+        with pytest.raises(error, match=text):
+            await client.get_many([1, key])
+        stats = client.stats()
+        await asyncio.sleep(10)
+    assert (stats.lookups, stats.queued, sandbox.requests) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("text", ["", "a b", "x" * 41, "ä", "a/b", "a\n"])
+async def test_a_bad_custom_id_is_refused_where_it_is_made(text: str) -> None:
+    with pytest.raises(ValueError, match="1 to 40"):
+        CustomId(text)
+
+
+@pytest.mark.parametrize("keys", ["12", b"12"])
+async def test_get_many_refuses_a_text_of_keys(keys: Any) -> None:
+    async with client_of(FakeServer()) as client:
+        with pytest.raises(TypeError, match="use get"):
+            await client.get_many(keys)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [
+        (0, ValueError),
+        (-1.0, ValueError),
+        (float("nan"), ValueError),
+        (float("inf"), ValueError),
+        ("1", TypeError),
+        (True, TypeError),
+    ],
+)
+async def test_a_bad_timeout_is_refused(timeout: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="timeout"):
+        client_of(FakeServer(), timeout=timeout)
+    async with client_of(FakeServer()) as client:
+        with pytest.raises(error, match="timeout"):
+            await client.get(1, timeout=timeout)
+        with pytest.raises(error, match="timeout"):
+            await client.get_many([1], timeout=timeout)
+        assert client.stats().lookups == 0
+
+
+@pytest.mark.parametrize(
+    ("linger", "error"), [(-1, ValueError), (float("nan"), ValueError), (True, TypeError), ("1", TypeError)]
+)
+async def test_a_bad_linger_is_refused_and_says_nothing_else(linger: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="linger"):
+        client_of(FakeServer(), linger=linger)
+    # What __del__ raises would be a warning here, and so an error.
+    gc.collect()
+
+
+async def test_get_many_of_nothing_asks_nothing() -> None:
+    server = FakeServer()
+    async with client_of(server) as client:
+        assert await client.get_many([]) == {}
+        assert await client.get_many(iter(())) == {}
+        await asyncio.sleep(1)
+        assert other_tasks() == set()
+    assert server.requests == 0
+
+
+async def test_get_many_returns_exactly_the_keys_in_their_order() -> None:
+    sandbox = sandbox_of([])
+    for id in range(1, 301):
+        sandbox.add_message(id, custom_id=f"c{id}")
+    keys: list[int | CustomId] = [key for id in range(500, 0, -1) for key in (id, CustomId(f"c{id}"))]
+    async with smsfire_client(sandbox) as client:
+        found = await client.get_many([*keys, *keys[:7]])
+    assert list(found) == keys
+    for key, status in found.items():
+        number = int(key.removeprefix("c")) if isinstance(key, str) else key
+        assert (status.id if status else None) == (number if number <= 300 else None)
+
+
+async def test_get_many_takes_any_iterable_and_asks_equal_keys_once() -> None:
+    server = FakeServer()
+    async with client_of(server) as client:
+        assert await client.get_many(number % 3 for number in range(9)) == {0: 0, 1: 10, 2: 20}
+    assert server.batches == [[0, 1, 2]]
+
+
+async def test_get_many_does_not_lose_what_was_found() -> None:
+    server = FakeServer(lambda number: 400 if number == 2 else 200)
+    async with client_of(server, Tens(max_batch=2)) as client:
+        with pytest.raises(IncompleteError) as raised:
+            await client.get_many([1, 2, 3, 4, 5])
+    assert raised.value.statuses == {1: 10, 2: 20, 5: 50}
+    assert {key: type(error) for key, error in raised.value.errors.items()} == dict.fromkeys(
+        (3, 4), RejectedError
+    )
+    assert raised.value.errors[3] is not raised.value.errors[4]
+
+
+async def test_refused_credentials_end_every_lookup_by_an_error_of_its_own() -> None:
+    sandbox = sandbox_of(range(1, 6))
+    right, sandbox._authorization = sandbox._authorization, b"Basic other"
+    async with smsfire_client(sandbox) as client:
+        errors = await asyncio.gather(
+            *(client.get(1 + number % 5) for number in range(20)), return_exceptions=True
+        )
+        assert [type(error) for error in errors] == [AuthenticationError] * 20
+        assert len({id(error) for error in errors}) == 20
+        assert sandbox.requests == 1
+        sandbox._authorization = right
+        assert await client.get(1) == sandbox.messages[1]
+
+
+async def test_two_bulk_calls_of_one_key_share_no_error() -> None:
+    async with client_of(FakeServer(lambda number: 404)) as client:
+        results = await asyncio.gather(*(client.get_many([1, 2]) for _ in range(3)), return_exceptions=True)
+    errors = [
+        error for result in results if isinstance(result, IncompleteError) for error in result.errors.values()
+    ]
+    assert len({id(error) for error in errors}) == 6
+
+
+async def test_an_error_does_not_carry_notes_or_tracebacks_to_others() -> None:
+    async with client_of(FakeServer(lambda number: 401)) as client:
+
+        async def ask() -> AuthenticationError:
+            with pytest.raises(AuthenticationError) as raised:
+                await client.get(1)
+            raised.value.add_note("mine")
+            return raised.value
+
+        errors = await asyncio.gather(ask(), ask(), ask())
+    assert [error.__notes__ for error in errors] == [["mine"]] * 3
+    assert all(error.__cause__ is None and error.__context__ is None for error in errors)
+
+
+async def test_after_closing_every_method_says_so() -> None:
+    server = FakeServer()
+    client = client_of(server)
+    await client.aclose()
+    await client.aclose()
+    with pytest.raises(ClosedError):
+        await client.get(1)
+    with pytest.raises(ClosedError):
+        await client.get_many([1])
+    with pytest.raises(ClosedError):
+        async with client:
+            pass
+    assert server.requests == 0
+    assert "closed" in repr(client)
+
+
+# --- bugs of others: no lookup may hang ---------------------------------------------------------------
+
+
+class Raising(Tens):
+    def exchange(self, keys: Sequence[int]) -> Exchange[int, int]:
+        raise RuntimeError("a bug before the first request")
+        yield
+
+
+class RaisingLater(Tens):
+    def exchange(self, keys: Sequence[int]) -> Exchange[int, int]:
+        yield Request("GET", "/1")
+        raise RuntimeError("a bug after the answer")
+
+
+class Yieldless(Tens):
+    def exchange(self, keys: Sequence[int]) -> Exchange[int, int]:
+        return {}
+        yield
+
+
+class Resultless(Tens):
+    def exchange(self, keys: Sequence[int]) -> Any:
+        yield Request("GET", "/1")
+
+
+class NoGenerator(Tens):
+    def exchange(self, keys: Sequence[int]) -> Any:
+        return None
+
+
+@pytest.mark.parametrize("provider", [Raising, RaisingLater, Yieldless, Resultless, NoGenerator])
+async def test_a_bug_in_a_provider_ends_its_lookups(provider: type[Tens]) -> None:
+    async with client_of(FakeServer(), provider(), timeout=None) as client:
+        errors = await asyncio.gather(client.get(1), client.get(1), client.get(2), return_exceptions=True)
+        assert [type(error) for error in errors] == [ProviderError] * 3
+        assert len({id(error) for error in errors}) == 3
+        with pytest.raises(IncompleteError):
+            await client.get_many([1, 2])
+        stats = client.stats()
+        assert (stats.queued, stats.in_flight, other_tasks()) == (0, 0, set())
+
+
+class Forgetful(Tens):
+    def exchange(self, keys: Sequence[int]) -> Exchange[int, int]:
+        ends = yield from super().exchange(keys)
+        return {key: end for key, end in ends.items() if key != 2}
+
+
+async def test_a_key_that_a_provider_forgets_harms_no_neighbour() -> None:
+    async with client_of(FakeServer(), Forgetful(), timeout=None) as client:
+        one, two, three = await asyncio.gather(
+            *(client.get(key) for key in (1, 2, 3)), return_exceptions=True
+        )
+    assert (one, type(two), three) == (10, ProviderError, 30)
+
+
+async def test_an_error_of_a_limiter_ends_what_waits_for_it_and_nothing_else() -> None:
+    server = FakeServer(latency=1.0)
+    limiter = FakeLimiter()
+    async with client_of(server, limiter=limiter, timeout=30.0) as client:
+        flying = asyncio.create_task(client.get(1))
+        await asyncio.sleep(0.1)
+        limiter.error = RuntimeError("a bug in a limiter")
+        results = await asyncio.gather(client.get(2), client.get_many([3, 4]), return_exceptions=True)
+        assert [type(result) for result in results] == [ProviderError, IncompleteError]
+        assert not flying.done()
+        limiter.error = None
+        late = asyncio.create_task(client.get(1))
+        assert await asyncio.gather(flying, late, client.get(2)) == [10, 10, 20]  # type: ignore[comparison-overlap] # gather is typed as a tuple
+        assert other_tasks() == set()
+    assert server.batches == [[1], [2]]
+
+
+async def test_an_error_of_ours_in_a_limiter_is_no_answer() -> None:
+    limiter = FakeLimiter()
+    limiter.error = ProviderError("no slot", provider="Limiter")
+    async with client_of(FakeServer(), limiter=limiter, timeout=None) as client:
+        with pytest.raises(ProviderError, match=r"no slot|in the exchange"):
+            await client.get(1)
+
+
+async def test_a_request_that_is_cancelled_from_outside_ends_its_lookups() -> None:
+    server = FakeServer(latency=1.0)
+    async with client_of(server, timeout=None) as client:
+        lookup = asyncio.create_task(client.get(1))
+        await asyncio.sleep(0.5)
+        for task in other_tasks() - {lookup}:
+            task.cancel()
+        with pytest.raises(ClosedError, match="cut off"):
+            await lookup
+        assert await client.get(1) == 10
+
+
+async def test_a_request_that_is_cancelled_from_outside_before_it_began_ends_its_lookups() -> None:
+    async with client_of(FakeServer(), Tens(max_batch=1), timeout=60.0) as client:
+        lookup = asyncio.create_task(client.get(1))
+        await asyncio.sleep(0)
+        cancelled = other_tasks() - {lookup}
+        assert cancelled
+        for task in cancelled:
+            task.cancel()
+        with pytest.raises(ClosedError, match="cut off"):
+            await lookup
+        assert await client.get(1) == 10
+
+
+async def test_an_answer_that_never_comes_does_not_outlive_the_deadline() -> None:
+    class Silent(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async with client_of(Silent(), timeout=2.0) as client:
+        results = await asyncio.gather(client.get(1), client.get_many([1, 2]), return_exceptions=True)
+        assert [type(result) for result in results] == [LookupTimeoutError, IncompleteError]
+        assert now() == pytest.approx(1002.0, abs=0.05)
+    assert other_tasks() == set()

@@ -843,7 +843,7 @@ def test_a_server_that_dies_later_raises_its_own_error_at_the_end(monkeypatch: p
 
 
 def test_a_request_that_is_still_under_way_does_not_hold_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("statuslookup.sandbox._GRACE_SECONDS", 0.1)
+    monkeypatch.setattr("statuslookup.sandbox._serving._GRACE_SECONDS", 0.1)
     sandbox = unlimited(latency=100.0)
     with sandbox.serve() as url, pytest.raises(httpx.ReadTimeout):
         httpx.get(f"{url}/whatsapp/status/1", headers=HEADERS, timeout=0.2)
@@ -851,7 +851,7 @@ def test_a_request_that_is_still_under_way_does_not_hold_the_server(monkeypatch:
 
 
 def test_a_blocked_server_is_reported_and_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("statuslookup.sandbox._JOIN_SECONDS", 0.1)
+    monkeypatch.setattr("statuslookup.sandbox._serving._JOIN_SECONDS", 0.1)
     release = threading.Event()
     sandbox = Sandbox()
     sandbox.fault = lambda number: 500 if release.wait(20) else None

@@ -1,77 +1,31 @@
-"""SMSFire's status API, imitated well enough that a program which works here works there.
+"""The ASGI app that answers status lookups."""
 
-Times are seconds. Paths, fields, answers and limits follow SMSFire, "Consulta Status". What SMSFire does
-not document (how it counts requests, how it words an error) can be chosen here, or is kept plain.
-"""
-
-import asyncio
 import hmac
 import json
 import math
-import socket
 import threading
-from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, wait
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import get_args
 
 import anyio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import Message, Receive, Scope, Send
 
-from ._model import CustomId, DeliveryState, MessageStatus, RateLimit
-
-try:
-    import uvicorn
-    from starlette.requests import ClientDisconnect, Request
-    from starlette.responses import JSONResponse, Response
-    from starlette.routing import Route, Router
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-except ImportError as error:
-    raise ImportError("the sandbox needs its extra: pip install 'statuslookup[sandbox]'") from error
-
-__all__ = ["Counting", "Sandbox"]
-
-Counting = Literal["fixed_window", "sliding_window", "spacing"]
-"""How a server counts requests against its rate limit.
-
-``fixed_window``: so many in each window of the clock; windows begin at the multiples of ``per``.
-``sliding_window``: so many in any ``per`` seconds.
-``spacing``: each at least ``per / limit`` seconds after the last one that was counted.
-"""
-
-# A clock that is added up in floats misses a round time by a hair. That is no request too early.
-_TOLERANCE = 1e-9
+from .._model import DeliveryState, MessageStatus, RateLimit
+from ._counting import WINDOWS, Counting
+from ._messages import CODES, check_message, encode, number, parse_search
+from ._serving import serving
 
 _BRASILIA = timezone(timedelta(hours=-3))
-
-# SMSFire names READ, but its public pages give it no number: 6 is our choice.
-_CODES: Mapping[DeliveryState, tuple[int, str]] = MappingProxyType(
-    {
-        DeliveryState.PENDING: (0, "PENDING"),
-        DeliveryState.SENT: (1, "ACCEPTED"),
-        DeliveryState.DELIVERED: (2, "DELIVERED"),
-        DeliveryState.UNDELIVERED: (3, "UNDELIVERED"),
-        DeliveryState.REJECTED: (4, "REJECTED"),
-        DeliveryState.EXPIRED: (5, "EXPIRED"),
-        DeliveryState.READ: (6, "READ"),
-    }
-)
 
 _REASONS: Mapping[int, str] = MappingProxyType(
     {400: "malformed request", 401: "unauthorized", 429: "too many requests"}
 )
-
-# SMSFire, "Consulta Status": "id ou customId da mensagem. (Max. 40 caracteres)".
-_LONGEST_KEY = 40
-
-# One encoder for all, because json.dumps() would build one for each message.
-_JSON = json.JSONEncoder(separators=(",", ":"))
-
-_GRACE_SECONDS = 2
-_JOIN_SECONDS = 10.0
 
 
 class Sandbox:
@@ -119,7 +73,7 @@ class Sandbox:
         if counting not in get_args(Counting):
             raise ValueError(f"counting is one of {', '.join(get_args(Counting))}, not {counting!r}")
         self._counting: Counting = counting
-        self._window = _WINDOWS[counting]()
+        self._window = WINDOWS[counting]()
         self.rate_limit = rate_limit
         self._count_rejected = count_rejected
         self._half_latency = _checked_seconds("latency", latency) / 2
@@ -181,8 +135,8 @@ class Sandbox:
     def add(self, *messages: MessageStatus) -> None:
         """Make messages known; one whose id is known already replaces the old one."""
         for message in messages:
-            _check_message(message)
-            encoded = _encode(message, leading_zeros=self._leading_zeros)
+            check_message(message)
+            encoded = encode(message, leading_zeros=self._leading_zeros)
             with self._lock:
                 self._store(message, encoded)
 
@@ -204,9 +158,9 @@ class Sandbox:
         Without dates, the status is of this second, and so is the sending unless the id is known already.
         A state that SMSFire does not have is a ``ValueError``.
         """
-        if state not in _CODES:
-            raise ValueError(f"SMSFire has no state {state!r}: use one of {', '.join(_CODES)}")
-        code, name = _CODES[state]
+        if state not in CODES:
+            raise ValueError(f"SMSFire has no state {state!r}: use one of {', '.join(CODES)}")
+        code, name = CODES[state]
         now = datetime.now(_BRASILIA).replace(microsecond=0)
         if sent_date is None:
             known = self._messages.get(id)
@@ -243,7 +197,7 @@ class Sandbox:
         logging alone. If it cannot start, its own exception is raised. A request still under way at the
         end has two seconds to finish.
         """
-        return _serving(self, host, port)
+        return serving(self, host, port)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -295,14 +249,14 @@ class Sandbox:
     async def _look_up(self, request: Request) -> Response:
         key: str = request.path_params["key"]
         with self._lock:
-            id = _number(key)
+            id = number(key)
             if id not in self._messages:
                 id = self._last_sent(key)
             return self._answer(1, None if id is None else self._encoded[id])
 
     async def _search(self, request: Request) -> Response:
         try:
-            ids, custom_ids = _parse_search(json.loads(await request.body()))
+            ids, custom_ids = parse_search(json.loads(await request.body()))
         except (ValueError, RecursionError, ClientDisconnect):
             return self._error(400)
         with self._lock:
@@ -348,68 +302,6 @@ class Sandbox:
         return found
 
 
-class _Window(ABC):
-    """Decides which requests a server's rate limit admits, from their times alone."""
-
-    def admit(self, now: float, rate_limit: RateLimit, *, count_rejected: bool) -> bool:
-        """Return whether a request at ``now`` is within the limit; ``now`` never goes back."""
-        admitted = self._has_room(now, rate_limit)
-        if admitted or count_rejected:
-            self._count(now)
-        return admitted
-
-    @abstractmethod
-    def _has_room(self, now: float, rate_limit: RateLimit) -> bool: ...
-
-    @abstractmethod
-    def _count(self, now: float) -> None: ...
-
-
-class _FixedWindow(_Window):
-    def __init__(self) -> None:
-        self._window = (0.0, 0)
-        self._counted = 0
-
-    def _has_room(self, now: float, rate_limit: RateLimit) -> bool:
-        window = (rate_limit.per, math.floor((now + _TOLERANCE) / rate_limit.per))
-        if window != self._window:
-            self._window = window
-            self._counted = 0
-        return self._counted < rate_limit.limit
-
-    def _count(self, now: float) -> None:
-        self._counted += 1
-
-
-class _SlidingWindow(_Window):
-    def __init__(self) -> None:
-        self._counted: deque[float] = deque()
-
-    def _has_room(self, now: float, rate_limit: RateLimit) -> bool:
-        while self._counted and now - self._counted[0] >= rate_limit.per - _TOLERANCE:
-            self._counted.popleft()
-        return len(self._counted) < rate_limit.limit
-
-    def _count(self, now: float) -> None:
-        self._counted.append(now)
-
-
-class _Spacing(_Window):
-    def __init__(self) -> None:
-        self._last = -math.inf
-
-    def _has_room(self, now: float, rate_limit: RateLimit) -> bool:
-        return now - self._last >= rate_limit.interval - _TOLERANCE
-
-    def _count(self, now: float) -> None:
-        self._last = now
-
-
-_WINDOWS: Mapping[Counting, type[_Window]] = MappingProxyType(
-    {"fixed_window": _FixedWindow, "sliding_window": _SlidingWindow, "spacing": _Spacing}
-)
-
-
 def _checked_token(token: str) -> str:
     if not isinstance(token, str):
         raise TypeError(f"token is a str, not {type(token).__name__}")
@@ -425,107 +317,3 @@ def _checked_seconds(name: str, value: float) -> float:
     if not (value >= 0 and math.isfinite(value)):
         raise ValueError(f"{name} must be 0 or more seconds and finite, not {value}")
     return value
-
-
-def _check_message(message: MessageStatus) -> None:
-    if not isinstance(message, MessageStatus):
-        raise TypeError(f"a message is a MessageStatus, not {type(message).__name__}")
-    if isinstance(message.id, bool) or not isinstance(message.id, int):
-        raise TypeError(f"the id of a message is an int, not {type(message.id).__name__}")
-    if message.id < 0:
-        raise ValueError(f"the id of a message must be 0 or more, not {message.id}")
-    if message.custom_id is not None:
-        CustomId(message.custom_id)
-    for date in (message.sent_date, message.status_date):
-        if date is not None and date.utcoffset() is None:
-            raise ValueError("the dates of a message must be aware: give them a tzinfo")
-
-
-def _encode(message: MessageStatus, *, leading_zeros: bool) -> bytes:
-    values = {
-        "instanceToken": message.instance_token,
-        "id": message.id,
-        "customId": message.custom_id,
-        "messageType": message.message_type,
-        "country": message.country,
-        "phone": message.phone,
-        "statusCode": message.status_code,
-        "statusName": message.status_name,
-        "statusDate": _encode_date(message.status_date),
-        "sentDate": _encode_date(message.sent_date),
-    }
-    text = _JSON.encode({name: value for name, value in values.items() if value is not None})
-    if leading_zeros:
-        # No JSON library writes the documents' "id": 000001, because it is not JSON. Quotes inside strings
-        # are escaped, so nothing but the field itself can match.
-        text = text.replace(f'"id":{message.id}', f'"id":{message.id:06d}')
-    return text.encode()
-
-
-def _encode_date(date: datetime | None) -> str | None:
-    # Twice as fast as strftime(), and every message that is added has two dates.
-    return None if date is None else "".join(date.isoformat(timespec="seconds").rsplit(":", 1))
-
-
-def _number(key: str) -> int | None:
-    return int(key) if key.isascii() and key.isdigit() and len(key) <= _LONGEST_KEY else None
-
-
-def _parse_search(body: object) -> tuple[list[int], list[str]]:
-    if not isinstance(body, dict):
-        raise ValueError("the body is not an object")
-    ids, custom_ids = body.get("ids", []), body.get("customIds", [])
-    if not isinstance(ids, list) or not isinstance(custom_ids, list):
-        raise ValueError("ids or customIds is not a list")
-    if not all(isinstance(custom_id, str) for custom_id in custom_ids):
-        raise ValueError("a customId is not a string")
-    return [_parse_id(id) for id in ids], custom_ids
-
-
-def _parse_id(value: object) -> int:
-    number = _number(value) if isinstance(value, str) else value
-    # A bool is an int to isinstance().
-    if type(number) is not int:
-        raise ValueError("an id is not a number")
-    return number
-
-
-@contextmanager
-def _serving(app: ASGIApp, host: str, port: int) -> Iterator[str]:
-    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-    with socket.create_server((host, port), family=family) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                ws="none",
-                access_log=False,
-                log_config=None,
-                log_level="warning",
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-            )
-        )
-        ended: Future[None] = Future()
-
-        def run() -> None:
-            try:
-                asyncio.run(server.serve(sockets=[listener]))
-            except BaseException as error:  # noqa: BLE001 - it is raised in the thread that waits for it
-                ended.set_exception(error)
-            else:
-                ended.set_result(None)
-
-        thread = threading.Thread(target=run, name="statuslookup sandbox", daemon=True)
-        thread.start()
-        try:
-            while not server.started and not ended.done():
-                wait([ended], timeout=0.01)
-            if ended.done():
-                ended.result()
-            bound_port = listener.getsockname()[1]
-            yield f"http://[{host}]:{bound_port}" if ":" in host else f"http://{host}:{bound_port}"
-        finally:
-            server.should_exit = True
-            thread.join(_JOIN_SECONDS)
-        if thread.is_alive():
-            raise RuntimeError("the sandbox's server did not stop: a request or a fault blocks its thread")
-        ended.result()

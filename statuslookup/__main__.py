@@ -1,0 +1,24 @@
+"""The way in to the command line, also where its extra is not installed."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say in one line what to install for it."""
+    try:
+        from ._cli import commands
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("click", "rich"):
+            raise
+        # The demo needs one extra more; nobody should have to be told twice.
+        extras = "cli,sandbox" if "demo" in sys.argv[1:] else "cli"
+        sys.stderr.write(f'The command line needs its extra: pip install "statuslookup[{extras}]"\n')
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)
+    commands()
+
+
+if __name__ == "__main__":
+    main()

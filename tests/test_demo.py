@@ -1,0 +1,470 @@
+"""The demo as a user runs it: a process of its own, with a terminal and without."""
+
+import contextlib
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from statuslookup import _demo
+from statuslookup._cli import commands
+from statuslookup._model import DeliveryState, MessageStatus, RateLimit
+from statuslookup.sandbox import Sandbox
+
+needs_terminals = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be sent SIGINT")
+
+# A shell may start the tests with SIGINT ignored, and the demo would inherit that.
+PRELUDE = "import os, runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+RUN = "runpy.run_module('statuslookup', run_name='__main__', alter_sys=True)"
+
+STATES_OF_400 = {
+    "PENDING": 20,
+    "SENT": 36,
+    "DELIVERED": 120,
+    "READ": 180,
+    "UNDELIVERED": 16,
+    "REJECTED": 8,
+    "EXPIRED": 12,
+    "unknown": 8,
+}
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return an environment in which nothing but ``changes`` says how output looks."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM")
+        and not name.startswith(("PYTHON", "TTY_"))
+    }
+    return kept | {"PYTHONPATH": os.getcwd(), "PYTHONIOENCODING": "utf-8", "TERM": "xterm-256color"} | changes
+
+
+def start(*arguments: str, code: str = "", **options: Any) -> "subprocess.Popen[str]":
+    """Start ``python -m statuslookup`` in a process that runs ``code`` first."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    options = {"env": environment(), "encoding": "utf-8"} | streams | options
+    command = [sys.executable, "-W", "error", "-c", f"{PRELUDE}\n{code}\n{RUN}", *arguments]
+    return subprocess.Popen(command, **options)  # noqa: S603 # it is this test's own command
+
+
+def finish(process: "subprocess.Popen[str]", *, within: float = 60) -> tuple[int, str, str]:
+    """Return the exit code, stdout and stderr."""
+    with process:
+        try:
+            output, errors = process.communicate(timeout=within)
+        finally:
+            process.kill()
+    return process.returncode, output, errors
+
+
+def demo(*arguments: str, code: str = "", **changes: str) -> tuple[int, str, str]:
+    return finish(start("demo", *arguments, code=code, env=environment(**changes)))
+
+
+def figures(table: str) -> dict[str, str]:
+    """Return the first figure of each row."""
+    # Without Unicode the columns have lines between them.
+    cells = (re.split(r"\s{2,}", line.replace("|", " ").strip()) for line in table.splitlines())
+    return {row[0]: row[1] for row in cells if len(row) > 1}
+
+
+def states(table: str) -> dict[str, int]:
+    names = [*DeliveryState, "unknown"]
+    return {name: int(value) for name, value in figures(table).items() if name in names}
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def piped() -> tuple[int, str, str]:
+    return demo("--messages", "400")
+
+
+def test_the_table_says_what_became_of_every_message(piped: tuple[int, str, str]) -> None:
+    exit_code, table, _ = piped
+    assert exit_code == 0
+    assert states(table) == STATES_OF_400
+    assert sum(states(table).values()) == 400
+
+
+def test_the_table_says_what_it_took(piped: tuple[int, str, str]) -> None:
+    values = figures(piped[1])
+    assert values["Requests made"] == "2"
+    assert values["Keys a request"] == "200.0"
+    assert values["Rejections"] == "0"
+    assert values["One lookup a request would take"] == "3 min 20 s"
+    seconds = float(values["Elapsed"].removesuffix(" s"))
+    # Two requests, half a second apart, on a machine that may be busy.
+    assert 0.5 <= seconds < 5
+    # Both figures are rounded.
+    assert 400 / (seconds + 0.06) <= float(values["Lookups a second"]) <= 400 / (seconds - 0.06)
+
+
+def test_piped_output_is_plain_text_in_80_columns(piped: tuple[int, str, str]) -> None:
+    _, table, errors = piped
+    for output in (table, errors):
+        assert all(character.isprintable() or character == "\n" for character in output)
+        assert all(len(line) <= 80 for line in output.splitlines())
+    assert errors.splitlines() == [
+        "Looking up 400 messages at once, each in a coroutine of its own.",
+        "The sandbox answers as SMSFire does: 2 requests a second, 50 ms away.",
+    ]
+
+
+def test_it_runs_as_a_module_too() -> None:
+    command = [sys.executable, "-m", "statuslookup", "demo", "--messages", "1"]
+    output = subprocess.check_output(command, env=environment(), stderr=subprocess.DEVNULL, encoding="utf-8")  # noqa: S603 # it is this test's own command
+    assert figures(output)["Requests made"] == "1"
+
+
+def test_a_campaign_of_a_hundred_has_every_state_for_both_kinds_of_key() -> None:
+    sandbox = Sandbox()
+    keys, expected = _demo._add_campaign(sandbox, 100)
+    by_id = {id: message.state for id, message in sandbox.messages.items()}
+    by_custom_id = {message.custom_id: message.state for message in sandbox.messages.values()}
+    found: Mapping[bool, list[DeliveryState | None]] = {True: [], False: []}
+    for key in keys:
+        found[isinstance(key, str)].append(by_custom_id.get(key) if isinstance(key, str) else by_id.get(key))
+    every = set(DeliveryState) - {DeliveryState.FAILED, DeliveryState.UNKNOWN} | {None}
+    for kind in found.values():
+        assert len(kind) == 50
+        assert set(kind) == every
+    assert expected.total() == 100
+
+
+def test_output_that_cannot_be_unicode_is_ascii() -> None:
+    exit_code, table, errors = demo("--messages", "100", PYTHONIOENCODING="ascii")
+    assert exit_code == 0, errors
+    assert table.isascii()
+    assert sum(states(table).values()) == 100
+
+
+def test_a_single_message_is_enough() -> None:
+    exit_code, table, errors = demo("--messages", "1")
+    assert exit_code == 0, errors
+    assert errors.startswith("Looking up 1 message at once")
+    values = figures(table)
+    assert (values["READ"], values["unknown"], values["Requests made"]) == ("1", "0", "1")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.04, "0.0 s"), (13.14, "13.1 s"), (59.6, "1 min 0 s"), (50_000, "833 min 20 s")]
+)
+def test_durations_are_minutes_and_seconds(seconds: float, text: str) -> None:
+    assert _demo._duration(seconds) == text
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "100001", "many", "1.5", ""])
+def test_a_bad_number_of_messages_is_a_usage_error(value: str) -> None:
+    result = CliRunner().invoke(commands, ["demo", "--messages", value])
+    assert result.exit_code == 2
+    assert "Invalid value for '--messages'" in result.output
+
+
+def test_a_usage_error_reaches_the_shell() -> None:
+    exit_code, output, errors = demo("--messages", "many")
+    assert (exit_code, output) == (2, "")
+    assert "Invalid value for '--messages'" in errors
+
+
+@pytest.mark.parametrize(
+    ("module", "argument", "extras"),
+    [
+        ("click", "demo", "cli,sandbox"),
+        ("rich", "demo", "cli,sandbox"),
+        ("click", "--help", "cli"),
+        ("rich", "--help", "cli"),
+        ("starlette", "demo", "cli,sandbox"),
+        ("uvicorn", "demo", "cli,sandbox"),
+    ],
+)
+def test_without_an_extra_one_line_says_what_to_install(module: str, argument: str, extras: str) -> None:
+    exit_code, output, errors = finish(start(argument, code=f"sys.modules[{module!r}] = None"))
+    assert (exit_code, output) == (2, "")
+    assert errors.count("\n") == 1
+    assert errors.endswith(f'pip install "statuslookup[{extras}]"\n')
+
+
+@pytest.mark.parametrize("module", ["statuslookup._cli", "statuslookup._demo"])
+def test_a_broken_room_of_our_own_is_not_taken_for_a_missing_extra(module: str) -> None:
+    exit_code, _, errors = demo(code=f"sys.modules[{module!r}] = None")
+    assert exit_code == 1
+    assert f"import of {module} halted" in errors
+
+
+def test_the_help_does_not_need_the_sandboxs_extra() -> None:
+    exit_code, output, _ = demo("--help", code="sys.modules['starlette'] = sys.modules['uvicorn'] = None")
+    assert exit_code == 0
+    assert "--messages" in output
+
+
+def in_process(
+    monkeypatch: pytest.MonkeyPatch, sandbox: type[Sandbox], messages: int = 100
+) -> tuple[int, str]:
+    monkeypatch.setattr(_demo, "Sandbox", sandbox)
+    result = CliRunner().invoke(commands, ["demo", "--messages", str(messages)])
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(("count", "seen"), [("requests", "2 and 0"), ("rejections", "1 and 1")])
+def test_what_the_sandbox_counted_otherwise_is_said(
+    monkeypatch: pytest.MonkeyPatch, count: str, seen: str
+) -> None:
+    class MoreSeen(Sandbox):
+        @contextlib.contextmanager
+        def serve(self, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+            with super().serve(host, port) as url:
+                yield url
+            setattr(self, count, getattr(self, count) + 1)
+
+    exit_code, output = in_process(monkeypatch, MoreSeen)
+    assert exit_code == 1
+    assert f"the client counted 1 request and 0 rejections, the sandbox {seen}\n" in output
+    assert states(output)["READ"] == 45
+
+
+def test_a_rejection_that_both_sides_saw_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Strict(Sandbox):
+        def __init__(self, *, latency: float) -> None:
+            super().__init__(latency=latency, retry_after=0.1)
+            self.fault = {1: 429}.get
+
+    exit_code, output = in_process(monkeypatch, Strict)
+    assert exit_code == 0, output
+    values = figures(output)
+    assert (values["Requests made"], values["Rejections"], values["Keys a request"]) == ("2", "1", "100.0")
+
+
+def test_answers_that_are_not_what_the_sandbox_was_given_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(Sandbox):
+        def add_message(self, id: int, **options: Any) -> MessageStatus:
+            if id == 7:
+                options["state"] = DeliveryState.PENDING
+            return super().add_message(id, **options)
+
+    exit_code, output = in_process(monkeypatch, Forgetful)
+    assert exit_code == 1
+    assert "Error: the states that were looked up are not the ones that the sandbox was given\n" in output
+
+
+def test_a_lookup_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(Sandbox):
+        def __init__(self, *, latency: float) -> None:
+            super().__init__(latency=latency, token="another", rate_limit=RateLimit(100))
+
+    exit_code, output = in_process(monkeypatch, Refusing, messages=1000)
+    assert exit_code == 1
+    assert output.splitlines()[2:] == [
+        "Error: SMSFire: the credentials were refused (status 401); check them"
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
+def test_a_reader_that_has_gone_is_no_news() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        exit_code, _, errors = finish(start("demo", "--messages", "100", stdout=write))
+    finally:
+        os.close(write)
+    assert exit_code == 1
+    assert len(errors.splitlines()) == 2, errors
+
+
+def test_a_broken_pipe_is_no_news_with_a_rich_that_raises_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Sandbox):
+        def __init__(self, *, latency: float) -> None:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    assert in_process(monkeypatch, Broken) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+def test_a_full_disk_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        exit_code, _, errors = finish(start("demo", "--messages", "100", stdout=full))
+    assert exit_code == 1
+    assert errors.splitlines()[2:] == ["Error: [Errno 28] No space left on device"]
+
+
+# --- Ctrl-C ---------------------------------------------------------------------------------------
+
+
+@needs_signals
+def test_an_interruption_at_the_beginning_is_one_line_and_130() -> None:
+    process = start("demo")
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("Looking up 5,000 messages")
+    assert process.stderr.readline().startswith("The sandbox")
+    process.send_signal(signal.SIGINT)
+    # The whole demo would take longer than this.
+    assert finish(process, within=10) == (130, "", "Interrupted.\n")
+
+
+@needs_signals
+def test_an_interruption_in_the_middle_is_one_line_and_130_however_often_it_is_repeated() -> None:
+    # The sandbox knows when that is; every lookup that is then given up interrupts once more. That the
+    # client is closed all the same shows that nothing was torn apart.
+    code = """
+from statuslookup import StatusClient
+from statuslookup._lookup import SingleLookup
+from statuslookup.sandbox import Sandbox
+
+answer, withdraw, close = Sandbox._answer, SingleLookup.withdraw, StatusClient.aclose
+
+def answer_and_interrupt(self, *arguments):
+    if self.requests == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    return answer(self, *arguments)
+
+def withdraw_and_interrupt(self):
+    os.kill(os.getpid(), signal.SIGINT)
+    withdraw(self)
+
+async def close_and_say_so(self):
+    await close(self)
+    sys.stderr.write("Closed.\\n")
+
+Sandbox._answer, SingleLookup.withdraw = answer_and_interrupt, withdraw_and_interrupt
+StatusClient.aclose = close_and_say_so
+"""
+    exit_code, output, errors = finish(start("demo", code=code), within=11)
+    assert (exit_code, output) == (130, "")
+    assert errors.splitlines()[2:] == ["Closed.", "Interrupted."]
+
+
+@needs_signals
+def test_an_interruption_while_it_says_so_changes_nothing() -> None:
+    code = """
+import click
+from statuslookup.sandbox import Sandbox
+
+echo = click.echo
+
+def interrupt(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGINT)
+    echo(*arguments, **options)
+
+Sandbox.serve = click.echo = interrupt
+"""
+    assert finish(start("demo", code=code)) == (130, "", "Interrupted.\n")
+
+
+@needs_signals
+def test_ctrl_c_is_heard_again_after_a_run() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    result = CliRunner().invoke(commands, ["demo", "--messages", "1"])
+    assert result.exit_code == 0, result.output
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+# --- a terminal -----------------------------------------------------------------------------------
+
+
+def read_terminal(terminal: int, until: str = "") -> str:
+    """Return what a terminal shows up to a text, or up to its end."""
+    shown = b""
+    while not until or until.encode() not in shown:
+        try:
+            chunk = os.read(terminal, 65536)
+        except OSError:
+            # Linux says EIO where others say that it is the end.
+            break
+        if not chunk:
+            break
+        shown += chunk
+    return shown.decode()
+
+
+@contextlib.contextmanager
+def on_terminal(*arguments: str, stdout: int | None = None, **changes: str) -> Iterator[Any]:
+    """Run the demo with its stderr, and unless it is given its stdout, on a terminal of 80 columns."""
+    import pty
+    import termios
+
+    terminal, its_end = pty.openpty()
+    try:
+        termios.tcsetwinsize(its_end, (24, 80))
+        with start(
+            "demo",
+            *arguments,
+            env=environment(**changes),
+            stdin=its_end,
+            stdout=its_end if stdout is None else stdout,
+            stderr=its_end,
+        ) as process:
+            os.close(its_end)
+            try:
+                yield process, terminal
+            finally:
+                process.kill()
+    finally:
+        os.close(terminal)
+
+
+@needs_terminals
+def test_a_terminal_gets_a_progress_bar_and_colours() -> None:
+    with on_terminal("--messages", "600") as (process, terminal):
+        shown = read_terminal(terminal)
+        assert process.wait(10) == 0, shown
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
+    # It is drawn ten times a second, so of the two stages on a busy machine one may be missed.
+    assert "200 of 600 1 request " in plain or "400 of 600 2 requests" in plain
+    assert "600 of 600 3 requests" in plain
+    assert sum(states(plain).values()) == 600
+    assert "\x1b[32m" in shown
+    assert all(len(line) <= 80 for line in re.split(r"[\r\n]+", plain))
+
+
+@needs_terminals
+def test_no_color_means_no_colours() -> None:
+    with on_terminal("--messages", "100", NO_COLOR="1") as (process, terminal):
+        shown = read_terminal(terminal)
+        assert process.wait(10) == 0, shown
+    assert "100 of 100" in shown
+    assert not re.search(r"\x1b\[[0-9;]*\b(3[0-8]|4[0-8]|9[0-7])\b[0-9;]*m", shown)
+
+
+@needs_terminals
+def test_the_bar_is_on_stderr_and_the_table_on_stdout() -> None:
+    with on_terminal("--messages", "400", stdout=subprocess.PIPE) as (process, terminal):
+        shown = read_terminal(terminal)
+        table = process.stdout.read()
+        assert process.wait(10) == 0, shown
+    assert "400 of 400" in shown
+    assert "Requests made" not in shown
+    assert states(table) == STATES_OF_400
+    assert all(character.isprintable() or character == "\n" for character in table)
+
+
+def test_a_log_gets_no_bar_even_if_it_wants_colours() -> None:
+    exit_code, table, errors = demo("--messages", "100", FORCE_COLOR="1")
+    assert exit_code == 0
+    assert "\x1b[" in table
+    assert len(errors.splitlines()) == 2
+    assert " of 100" not in errors
+
+
+@needs_terminals
+def test_an_interruption_gives_the_terminal_its_cursor_back() -> None:
+    with on_terminal() as (process, terminal):
+        shown = read_terminal(terminal, until="00 of 5,000")
+        process.send_signal(signal.SIGINT)
+        shown += read_terminal(terminal)
+        assert process.wait(10) == 130, shown
+    assert "\x1b[?25l" in shown
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+    assert shown.endswith("Interrupted.\r\n")

@@ -1,0 +1,179 @@
+"""The error tree: who is whose child, what an error says, and that copies share nothing."""
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+
+from statuslookup import (
+    AuthenticationError,
+    ClosedError,
+    DecodeError,
+    IncompleteError,
+    LookupTimeoutError,
+    ProviderError,
+    QuotaExceededError,
+    RateLimitedError,
+    RejectedError,
+    ResponseError,
+    ServerError,
+    StatusLookupError,
+    TransportError,
+    WrongLoopError,
+    errors,
+)
+
+ERRORS: list[StatusLookupError] = [
+    StatusLookupError("something"),
+    ProviderError("something", provider="P"),
+    TransportError("no answer", provider="P"),
+    ResponseError("said no", provider="P", status_code=399),
+    AuthenticationError("refused", provider="P", status_code=401),
+    RateLimitedError("too many", provider="P", retry_after=1.5),
+    QuotaExceededError("used up", provider="P", used=10, total=10),
+    RejectedError("refused", provider="P", status_code=400),
+    ServerError("failed", provider="P", status_code=500),
+    DecodeError("unreadable", provider="P", problems=("id is missing", "statusDate is not a date")),
+    LookupTimeoutError(60, queued=1, paced=2, in_flight=57),
+    IncompleteError({1: None}, {2: ClosedError("closed")}),
+    WrongLoopError("another loop"),
+    ClosedError("closed"),
+]
+
+PARENTS = {
+    StatusLookupError: Exception,
+    ProviderError: StatusLookupError,
+    TransportError: ProviderError,
+    ResponseError: ProviderError,
+    AuthenticationError: ResponseError,
+    RateLimitedError: ResponseError,
+    QuotaExceededError: ResponseError,
+    RejectedError: ResponseError,
+    ServerError: ResponseError,
+    DecodeError: ProviderError,
+    LookupTimeoutError: StatusLookupError,
+    IncompleteError: StatusLookupError,
+    WrongLoopError: StatusLookupError,
+    ClosedError: StatusLookupError,
+}
+
+each_error = pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+
+
+def told(error: StatusLookupError) -> dict[str, Any]:
+    """What an error says, in a form that compares by value also for the errors inside it."""
+    attributes = {name: value for name, value in vars(error).items() if name != "__notes__"}
+    if isinstance(error, IncompleteError):
+        attributes["errors"] = {key: told(inner) for key, inner in error.errors.items()}
+    return {"type": type(error), "text": str(error), "args": error.args, **attributes}
+
+
+def test_the_tree_is_the_one_that_is_drawn() -> None:
+    assert {cls: cls.__base__ for cls in PARENTS} == PARENTS
+    assert {cls.__name__ for cls in PARENTS} == set(errors.__all__)
+    assert {type(error) for error in ERRORS} == set(PARENTS)
+
+
+def test_the_drawing_shows_each_error_below_its_parent() -> None:
+    drawing = (errors.__doc__ or "").split("::")[1].split("An unknown message")[0]
+    parents = {}
+    above: list[str] = []
+    for line in drawing.splitlines():
+        words = line.strip(" │├└").split("(")[0].split()
+        if words:
+            depth = (len(line) - len(line.lstrip(" │├└")) - 4) // 2
+            del above[depth:]
+            parents[words[0]] = above[-1] if above else "Exception"
+            above.append(words[0])
+    assert parents == {cls.__name__: parent.__name__ for cls, parent in PARENTS.items()}
+
+
+@each_error
+def test_an_error_says_something(error: StatusLookupError) -> None:
+    assert str(error)
+    assert type(error).__doc__
+
+
+@each_error
+def test_a_fresh_error_says_the_same_and_shares_no_trace(error: StatusLookupError) -> None:
+    original = copy.copy(error)
+    try:
+        try:
+            raise KeyError("context")
+        except KeyError as context:
+            raise original from context
+    except StatusLookupError as raised:
+        raised.add_note("a note of one caller")
+    fresh = original.fresh()
+    assert fresh is not original
+    assert told(fresh) == told(error)
+    assert (fresh.__traceback__, fresh.__cause__, fresh.__context__) == (None, None, None)
+    assert not hasattr(fresh, "__notes__")
+    fresh.add_note("a note of another caller")
+    assert original.__notes__ == ["a note of one caller"]
+
+
+@each_error
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_an_error_survives_a_pickle(error: StatusLookupError, protocol: int) -> None:
+    noted = error.fresh()
+    noted.add_note("seen")
+    twin = pickle.loads(pickle.dumps(noted, protocol))  # noqa: S301 # our own
+    assert told(twin) == told(error)
+    assert twin.__notes__ == ["seen"]
+
+
+@each_error
+def test_an_error_survives_copies(error: StatusLookupError) -> None:
+    assert told(copy.copy(error)) == told(error)
+    assert told(copy.deepcopy(error)) == told(error)
+
+
+def test_a_providers_error_begins_with_its_name() -> None:
+    for error in ERRORS:
+        if isinstance(error, ProviderError):
+            assert str(error).startswith("P: ")
+            assert error.provider == "P"
+            assert error.attempts == 1
+
+
+def test_attempts_are_told_when_there_was_more_than_one() -> None:
+    error = TransportError("no answer", provider="P")
+    assert str(error) == "P: no answer"
+    error.attempts = 4
+    assert str(error) == "P: no answer (after 4 attempts)"
+    assert str(error.fresh()) == "P: no answer (after 4 attempts)"
+
+
+def test_numbers_are_attributes() -> None:
+    assert RateLimitedError("x", provider="P").status_code == 429
+    assert RateLimitedError("x", provider="P").retry_after is None
+    assert RateLimitedError("x", provider="P", retry_after=2.0).retry_after == 2.0
+    quota = QuotaExceededError("x", provider="P", used=3, total=4)
+    assert (quota.status_code, quota.used, quota.total) == (466, 3, 4)
+    assert QuotaExceededError("x", provider="P").used is None
+
+
+def test_a_decode_error_lists_its_problems() -> None:
+    error = DecodeError("unreadable", provider="P", problems=("a is missing", "b is empty"))
+    assert str(error) == "P: unreadable: a is missing; b is empty"
+    assert error.problems == ("a is missing", "b is empty")
+    assert str(DecodeError("unreadable", provider="P")) == "P: unreadable"
+
+
+def test_a_timeout_says_where_the_time_went() -> None:
+    error = LookupTimeoutError(2.5, queued=0.25, paced=1.5, in_flight=0.75)
+    assert str(error) == (
+        "no status within 2.5 s: 0.25 s queued, 1.50 s waiting for the rate limit, 0.75 s in flight"
+    )
+    assert (error.timeout, error.queued, error.paced, error.in_flight) == (2.5, 0.25, 1.5, 0.75)
+
+
+def test_an_incomplete_error_keeps_what_was_found() -> None:
+    failed = ServerError("the server failed", provider="P", status_code=502)
+    error = IncompleteError({1: None, 2: "found"}, {3: failed})
+    assert error.statuses == {1: None, 2: "found"}
+    assert error.errors == {3: failed}
+    assert str(error).startswith("1 of 3 lookups failed, the first with ServerError: P: the server failed")
+    assert ".statuses" in str(error)

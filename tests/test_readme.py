@@ -1,0 +1,44 @@
+"""The README's programs run as they are, against the sandbox where they would go to a provider."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+# The programs talk to the real provider. Here its address is the sandbox's, and so is the token.
+PREAMBLE = """
+import functools, httpx, statuslookup
+from statuslookup.sandbox import Sandbox
+_sandbox = Sandbox(token="...")
+for _id in range(1, 100):
+    _sandbox.add_message(_id, custom_id=f"firezap{_id:04}")
+_own = statuslookup.StatusClient
+def _client(provider, **options):
+    options.setdefault("transport", httpx.ASGITransport(_sandbox))
+    return _own(provider, **options)
+statuslookup.StatusClient = _client
+"""
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=[f"program{n}" for n in range(len(PROGRAMS))])
+def test_a_program_runs(program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PREAMBLE + program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("heading", ["Try it", "Run the tests"])
+def test_a_command_is_one_line(heading: str) -> None:
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    (command,) = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert command.count("\n") == 1
