@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from ._model import AnswerT, KeyT
-from .errors import StatusLookupError
+from .errors import ProviderError, StatusLookupError
 
 AnyKeyT = TypeVar("AnyKeyT", contravariant=True)
 AnyAnswerT = TypeVar("AnyAnswerT", contravariant=True)
@@ -21,7 +21,7 @@ class Waiter(Protocol[AnyKeyT, AnyAnswerT]):
 class Entry(Generic[KeyT, AnswerT]):
     """A key whose end is open, and those who wait for it."""
 
-    __slots__ = ("_others", "attempts", "batch", "in_flight", "key", "lane", "paced", "waiter")
+    __slots__ = ("_others", "attempts", "batch", "failure", "key", "lane", "laps", "waiter")
 
     def __init__(
         self, key: KeyT, lane: "Lane[KeyT, AnswerT]", waiter: "Waiter[KeyT, AnswerT] | None"
@@ -34,8 +34,10 @@ class Entry(Generic[KeyT, AnswerT]):
         self.batch: Batch[KeyT, AnswerT] | None = None
         """The batch that carries the key; ``None`` while it is queued in its lane."""
         self.attempts = 0
-        self.paced = 0.0
-        self.in_flight = 0.0
+        self.failure: ProviderError | None = None
+        """What came of the last attempt, if the key is to be asked again."""
+        self.laps: list[tuple[float, float, float]] | None = None
+        """When each request that failed was asked for, sealed and over."""
 
     def add(self, waiter: "Waiter[KeyT, AnswerT]") -> None:
         if self.waiter is None or self.waiter is waiter:
@@ -52,11 +54,14 @@ class Entry(Generic[KeyT, AnswerT]):
             self.waiter = self._others.popitem()[0] if self._others else None
 
     def settle(self, end: AnswerT | StatusLookupError | None) -> None:
-        if self.waiter is not None:
-            self.waiter.settle(self.key, end)
-        if self._others is not None:
-            for waiter in self._others:
-                waiter.settle(self.key, end)
+        waiter, others = self.waiter, self._others
+        # Waiters and batches lead back here: without a cycle, nothing waits for the garbage collector.
+        self.waiter = self._others = self.batch = None
+        if waiter is not None:
+            waiter.settle(self.key, end)
+        if others is not None:
+            for other in others:
+                other.settle(self.key, end)
 
 
 class Lane(Generic[KeyT, AnswerT]):
@@ -85,7 +90,9 @@ class Lane(Generic[KeyT, AnswerT]):
     def left(self) -> None:
         """Note that an entry, whose ``lane`` is another now, is not queued here any more."""
         self._size -= 1
-        if len(self._entries) > 2 * self._size + 64:
+        if not self._size:
+            self._entries.clear()
+        elif len(self._entries) > 2 * self._size + 64:
             self._entries = deque(self)
 
     def __iter__(self) -> Iterator[Entry[KeyT, AnswerT]]:
@@ -183,11 +190,14 @@ class Batcher(Generic[KeyT, AnswerT]):
         """Forget the waiter, and the key too if nobody else waits for it and it is not in flight."""
         entry.remove(waiter)
         if entry.waiter is None and entry.batch is None and self._open.get(entry.key) is entry:
-            lane, entry.lane = entry.lane, None
-            if lane is not None:
-                lane.left()
-            del self._open[entry.key]
-            self.queued -= 1
+            self._drop(entry)
+
+    def _drop(self, entry: Entry[KeyT, AnswerT]) -> None:
+        lane, entry.lane = entry.lane, None
+        if lane is not None:
+            lane.left()
+        del self._open[entry.key]
+        self.queued -= 1
 
     def seal(self, most: int, *, asked_at: float, now: float) -> Batch[KeyT, AnswerT]:
         """Take up to ``most`` keys out of the lanes; ``asked_at`` is when their slot was asked for."""
@@ -226,15 +236,22 @@ class Batcher(Generic[KeyT, AnswerT]):
                 continue
             if entry.waiter is None:
                 del self._open[entry.key]
+                entry.batch = None
                 continue
             batch, entry.batch = entry.batch, None
             if batch is not None:
-                entry.paced += batch.sealed_at - batch.asked_at
-                entry.in_flight += now - batch.sealed_at
+                entry.laps = entry.laps or []
+                entry.laps.append((batch.asked_at, batch.sealed_at, now))
             if entry.lane is None or not entry.lane.is_open:
                 entry.lane = self.first
             entry.lane.appendleft(entry)
             self.queued += 1
+
+    def end_queued(self, error: StatusLookupError) -> None:
+        """Settle every key that is not in flight with the error."""
+        for entry in [entry for entry in self._open.values() if entry.batch is None]:
+            self._drop(entry)
+            entry.settle(error)
 
     def close(self, error: StatusLookupError) -> None:
         """Settle every key with the error."""

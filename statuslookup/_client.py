@@ -16,10 +16,11 @@ from ._batcher import Batcher
 from ._clock import SYSTEM_CLOCK, Clock
 from ._dispatch import Dispatcher
 from ._http import Sender, Transport
-from ._limiter import Limiter, TokenBucket, Unlimited
+from ._limiter import Limiter, Unlimited
 from ._lookup import BulkLookup, Line
 from ._model import AnswerT, ClientStats, KeyT
 from ._provider import Provider
+from ._register import SharedBucket
 from ._retry import RetryPolicy
 from .errors import ClosedError, IncompleteError, StatusLookupError, WrongLoopError
 
@@ -45,6 +46,10 @@ class StatusClient(Generic[KeyT, AnswerT]):
 
     A client belongs to the event loop that uses it first. Close it with ``aclose()`` or ``async with``.
     """
+
+    # For __del__, which runs also where __init__ refused an argument.
+    _line: Line[KeyT, AnswerT] | None = None
+    _is_closed = False
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._line: Line[KeyT, AnswerT] | None = None
         self._sender: Sender | None = None
+        self._shared: SharedBucket | None = None
         self._is_closed = False
         self._lookups = 0
 
@@ -99,6 +105,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
         except BaseException:
             lookup.withdraw()
             raise
+        finally:
+            # An error's traceback leads here, and from here to the error.
+            del lookup
 
     async def get_many(
         self, keys: Iterable[KeyT], *, timeout: float | _Default | None = CLIENT_TIMEOUT
@@ -170,8 +179,13 @@ class StatusClient(Generic[KeyT, AnswerT]):
                 " in the loop that used it first"
             )
         provider, limit = self._provider, self._provider.rate_limit
-        if self._limiter is None:
-            self._limiter = Unlimited() if limit is None else TokenBucket(limit, clock=self._clock)
+        if self._limiter is not None:
+            limiter = self._limiter
+        elif limit is None:
+            limiter = Unlimited()
+        else:
+            self._shared = SharedBucket(provider.budget, limit, loop=loop, clock=self._clock)
+            limiter = self._shared.bucket
         self._sender = Sender(
             provider=provider.name,
             base_url=provider.base_url,
@@ -182,7 +196,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         dispatcher = Dispatcher(
             provider,
             batcher,
-            self._limiter,
+            limiter,
             self._sender.send,
             retry=self._retry,
             linger=self._linger,
@@ -207,8 +221,12 @@ class StatusClient(Generic[KeyT, AnswerT]):
         line.batcher.close(ClosedError("the client was closed before the status was known"))
         # A cancelled caller still leaves nothing behind; what is awaited here has been told to end.
         with anyio.CancelScope(shield=True):
-            await line.dispatcher.aclose()
-            await sender.aclose()
+            try:
+                await line.dispatcher.aclose()
+            finally:
+                self._release()
+                # The shield does not hold back Task.cancel().
+                await sender.aclose()
 
     async def __aenter__(self) -> Self:
         self._open(asyncio.get_running_loop())
@@ -225,6 +243,11 @@ class StatusClient(Generic[KeyT, AnswerT]):
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if self._line is not None and not self._is_closed:
             _warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            self._release()
+
+    def _release(self) -> None:
+        if self._shared is not None:
+            self._shared.release()
 
 
 def _checked_timeout(timeout: object) -> float | None:

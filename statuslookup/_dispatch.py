@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import Generic
+from typing import Generic, cast
 
 from ._batcher import Batch, Batcher, Entry
 from ._clock import Clock, Timer
@@ -13,7 +13,14 @@ from ._model import AnswerT, KeyT
 from ._provider import Exchange, Provider, Results
 from ._retry import RetryPolicy
 from ._wire import Request, Response
-from .errors import ClosedError, ProviderError, RateLimitedError, StatusLookupError
+from .errors import (
+    ClosedError,
+    ProviderError,
+    RateLimitedError,
+    ServerError,
+    StatusLookupError,
+    TransportError,
+)
 
 logger = logging.getLogger("statuslookup")
 
@@ -85,6 +92,9 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         """Give up the place in the limiter's queue if nothing is queued any more."""
         if self._batcher.queued:
             return
+        self._stop_asking()
+
+    def _stop_asking(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -95,18 +105,27 @@ class Dispatcher(Generic[KeyT, AnswerT]):
 
     def _ask(self) -> None:
         self._timer = None
-        self.is_asking = True
         self.asked_at = self._clock.time()
-        loop = asyncio.get_running_loop()
-        # The request belongs to no caller, so it does not run in the context of whoever came first.
-        task = loop.create_task(self._run(), context=self._context)
+        # The request belongs to no caller, so it does not run in the context of whoever came first. The
+        # loop's task factory does not make it: an eager task would begin right here, inside a caller or
+        # another request, and a context cannot be entered twice.
+        task = asyncio.Task(self._run(), loop=asyncio.get_running_loop(), context=self._context)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        if self.is_asking:
-            self._asker = task
+        self._asker = task
+        self.is_asking = True
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task is self._asker:
+            # It was cancelled from outside before it began, so it could not say so itself.
+            self._asker = None
+            self.is_asking = False
+            self._batcher.end_queued(_cut_off())
 
     async def _run(self) -> None:
         batch: Batch[KeyT, AnswerT] = Batch([], 0.0, 0.0)
+        granted_at = self._clock.time()
         exchange: Exchange[KeyT, AnswerT]
         request: Request
         answer: Response | ProviderError
@@ -148,46 +167,65 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         return batch
 
     def _end(self, batch: Batch[KeyT, AnswerT], ends: Results[KeyT, AnswerT]) -> None:
-        again: list[Entry[KeyT, AnswerT]] = []
-        problem: ProviderError | None = None
-        pause = 0.0
-        for entry in batch.entries:
-            end = ends[entry.key]
-            if isinstance(end, ProviderError):
-                if not isinstance(end, RateLimitedError):
-                    entry.attempts += 1
-                delay = self._retry.delay(end, entry.attempts)
-                if delay is None:
-                    ends[entry.key] = final = end.fresh()
-                    final.attempts = max(1, entry.attempts)
-                else:
-                    del ends[entry.key]
-                    again.append(entry)
-                    problem = end
-                    pause = max(pause, delay)
+        if not all(map(ends.__contains__, keys := batch.keys())):
+            forgotten = ProviderError("the exchange forgot a key", provider=self._provider.name)
+            ends = dict.fromkeys(keys, forgotten) | ends
+        failed = [entry for entry in batch.entries if isinstance(ends[entry.key], ProviderError)]
+        again, pause, problem = self._judge(failed, ends) if failed else ([], 0.0, None)
         self._batcher.finish(batch, ends)
         self._note_health(problem)
         if again:
             now = self._clock.time()
             self._batcher.put_back(again, now=now)
             self.retries += len(again)
-            self._paused_until = max(self._paused_until, now + pause)
+            if now + pause > self._paused_until:
+                self._paused_until = now + pause
+                # Whoever asks already, or is about to, has to wait as well.
+                self._stop_asking()
         self.wake()
+
+    def _judge(
+        self, failed: list[Entry[KeyT, AnswerT]], ends: Results[KeyT, AnswerT]
+    ) -> tuple[list[Entry[KeyT, AnswerT]], float, ProviderError | None]:
+        """Take the keys that are to be asked again out of ``ends``; return them, the pause, and why."""
+        again: list[Entry[KeyT, AnswerT]] = []
+        pause, problem = 0.0, None
+        # By chance, but once a request: the longest of 200 chances would be no chance.
+        delays: dict[tuple[type[ProviderError], int], float | None] = {}
+        for entry in failed:
+            error = cast("ProviderError", ends[entry.key])
+            if not isinstance(error, RateLimitedError):
+                entry.attempts += 1
+            if isinstance(error, TransportError | ServerError | RateLimitedError):
+                problem = error
+            kind = type(error), entry.attempts
+            if kind not in delays:
+                delays[kind] = self._retry.delay(error, entry.attempts)
+            delay = delays[kind]
+            if delay is None:
+                ends[entry.key] = final = error.fresh()
+                final.attempts = max(1, entry.attempts)
+            else:
+                del ends[entry.key]
+                entry.failure = error
+                again.append(entry)
+                pause = max(pause, delay)
+        return again, pause, problem
 
     def _fail(self, batch: Batch[KeyT, AnswerT], error: BaseException) -> None:
         """End the lookups of a request that did not come to its end: cancelled from outside, or by a bug."""
         if isinstance(error, asyncio.CancelledError):
-            end: StatusLookupError = ClosedError("the lookup was cut off: its request was cancelled")
+            end: StatusLookupError = _cut_off()
         else:
             end = ProviderError(f"{type(error).__name__} in the exchange", provider=self._provider.name)
-            end.__cause__ = error
+            logger.error("lookups ended by a bug, in a provider, a limiter or here", exc_info=error)
         if batch.entries:
             self._batcher.finish(batch, dict.fromkeys(batch.keys(), end))
-        elif self.is_asking and self._asker in (None, asyncio.current_task()):
+        elif self._asker is asyncio.current_task():
             # It was not told to rest, so nobody else is going to ask for a slot.
-            self.is_asking = False
             self._asker = None
-            self._batcher.close(end)
+            self.is_asking = False
+            self._batcher.end_queued(end)
 
     def _log(self, batch: Batch[KeyT, AnswerT], answer: Response | ProviderError, started_at: float) -> None:
         if logger.isEnabledFor(logging.DEBUG):
@@ -215,6 +253,10 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+
+def _cut_off() -> ClosedError:
+    return ClosedError("the lookup was cut off: its request was cancelled")
 
 
 def _advance(

@@ -8,7 +8,7 @@ import ssl
 import time
 import zlib
 from collections.abc import AsyncIterable, Callable
-from typing import Final, TypeAlias, cast
+from typing import Final, NoReturn, TypeAlias, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -81,6 +81,11 @@ class Sender:
         try:
             with anyio.fail_after(_READ_BODY_WITHIN):
                 content = await self._read(response)
+        except (DecodeError, zlib.error):
+            if response.is_success:
+                raise
+            # The status says what happened, whatever became of the words.
+            content = b""
         finally:
             await response.aclose()
         return Response(
@@ -115,13 +120,15 @@ class Sender:
 
     async def _read(self, response: httpx.Response) -> bytes:
         """Return the whole body, never holding more than its cap, also of one that expands."""
-        encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
-        if encoding not in ("identity", "gzip"):
-            raise self._decode_error(f"the answer has an encoding that was not asked for: {encoding[:20]!r}")
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ("", "identity", "gzip"):
+            raise self._decode_error("the answer has an encoding that was not asked for")
         body = bytearray()
         unzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         async for chunk in cast("AsyncIterable[bytes]", response.stream):
             body += chunk if unzip is None else unzip.decompress(chunk, _MOST_BYTES + 1 - len(body))
+            if unzip is not None and unzip.unused_data:
+                raise self._decode_error("the answer goes on after the end of its compressed body")
             if len(body) > _MOST_BYTES:
                 raise self._decode_error(f"the answer is larger than {_MOST_BYTES // 2**20} MiB")
         if unzip is not None and not unzip.eof and body:
@@ -159,8 +166,17 @@ class _SealedBytes(bytes):
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return PLACEHOLDER
 
+    def __str__(self) -> str:
+        return PLACEHOLDER
+
+    def __format__(self, format_spec: str) -> str:
+        return format(PLACEHOLDER, format_spec)
+
     def __repr__(self) -> str:
         return repr(PLACEHOLDER.encode())
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret cannot be pickled")
 
 
 class _SealedURL(httpx.URL):
@@ -189,10 +205,10 @@ def _new_transport(base_url: str) -> httpx.AsyncHTTPTransport:
 def _tls_problem(error: BaseException) -> str | None:
     """Return OpenSSL's reason if TLS is at the bottom of the error."""
     cause: BaseException | None = error
-    while cause is not None:
+    for _ in range(10):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"the certificate was not accepted ({cause.verify_message})"
+            return f"the certificate was not accepted ({getattr(cause, 'verify_message', 'no reason given')})"
         if isinstance(cause, ssl.SSLError):
             return str(cause.reason)
-        cause = cause.__cause__ or cause.__context__
+        cause = cause and (cause.__cause__ or cause.__context__)
     return None

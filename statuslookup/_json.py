@@ -20,10 +20,11 @@ def _refuse_constant(name: str) -> NoReturn:
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
-# A string (also one that never ends, so that the search stays linear), or what the providers' own
-# documents show beyond JSON: zeros that lead an integer, a comma that trails the last element.
+# A string (also one that never ends, so that the search stays linear) or a comma without an element before
+# it, both to be kept; or what the providers' own documents show beyond JSON: zeros that lead an integer, a
+# comma that trails the last element.
 _LENIENT = re.compile(
-    r"""(?P<string>"(?:[^"\\]|\\.)*+(?:"|\\?\Z))"""
+    r"""(?P<kept>"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]\s*+,)"""
     r"""|(?<![\w.+-])0+(?=[1-9]\d*+(?![\w.])|0(?![\w.]))"""
     r"""|,(?=\s*+[\]}])""",
     re.DOTALL,
@@ -47,7 +48,7 @@ def decode(body: bytes | str) -> Any:
         problem = (
             f"not JSON at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)
         )
-    mended = _LENIENT.sub(lambda match: match["string"] or "", text)
+    mended = _LENIENT.sub(lambda match: match["kept"] or "", text)
     try:
         return _decoder.decode(mended)
     except (ValueError, RecursionError):

@@ -10,7 +10,7 @@ from ._clock import Clock, Timer
 from ._deadlines import Deadlines
 from ._dispatch import Dispatcher
 from ._model import AnswerT, KeyT
-from .errors import LookupTimeoutError, StatusLookupError
+from .errors import LookupTimeoutError, RateLimitedError, StatusLookupError
 
 
 class Line(Generic[KeyT, AnswerT]):
@@ -43,20 +43,26 @@ class Line(Generic[KeyT, AnswerT]):
             self.dispatcher.wake()
         return lookup
 
-    def timeout_error(self, entry: Entry[KeyT, AnswerT], timeout: float) -> LookupTimeoutError:
-        """Say where a lookup's time went, as far as it can be told for a key that others may share."""
+    def too_late(self, entry: Entry[KeyT, AnswerT], timeout: float) -> StatusLookupError:
+        """Say where a lookup's time went; what others waited for the key before it does not count.
+
+        If the provider's last word was 429, that is the error: it is why the time did not suffice.
+        """
+        if isinstance(entry.failure, RateLimitedError):
+            error = entry.failure.fresh()
+            error.attempts = len(entry.laps or ())
+            return error
         now = self.clock.time()
-        paced, in_flight = entry.paced, entry.in_flight
+        began_at = now - timeout
+        laps = list(entry.laps or ())
         if entry.batch is not None:
-            paced += entry.batch.sealed_at - entry.batch.asked_at
-            in_flight += now - entry.batch.sealed_at
+            laps.append((entry.batch.asked_at, entry.batch.sealed_at, now))
         elif self.dispatcher.is_asking:
-            paced += now - self.dispatcher.asked_at
-        in_flight = min(in_flight, timeout)
-        paced = min(paced, timeout - in_flight)
-        return LookupTimeoutError(
-            timeout, queued=timeout - paced - in_flight, paced=paced, in_flight=in_flight
-        )
+            laps.append((self.dispatcher.asked_at, now, now))
+        paced = sum(max(0.0, sealed_at - max(asked_at, began_at)) for asked_at, sealed_at, _ in laps)
+        in_flight = sum(max(0.0, over_at - max(sealed_at, began_at)) for _, sealed_at, over_at in laps)
+        queued = max(0.0, timeout - paced - in_flight)
+        return LookupTimeoutError(timeout, queued=queued, paced=paced, in_flight=in_flight)
 
 
 class SingleLookup(asyncio.Future["AnswerT | None"], Generic[KeyT, AnswerT]):
@@ -83,7 +89,7 @@ class SingleLookup(asyncio.Future["AnswerT | None"], Generic[KeyT, AnswerT]):
             self.set_result(end)
 
     def expire(self, timeout: float) -> None:
-        error = self.line.timeout_error(self.entry, timeout)
+        error = self.line.too_late(self.entry, timeout)
         self.withdraw()
         self.settle(self.entry.key, error)
 
@@ -136,11 +142,8 @@ class BulkLookup(Generic[KeyT, AnswerT]):
 
     def settle(self, key: KeyT, end: AnswerT | StatusLookupError | None) -> None:
         del self._open[key]
-        if isinstance(end, StatusLookupError):
-            end = end.fresh()
-        self._ends.append((key, end))
-        if self._repeats:
-            self._ends.extend([(key, end)] * self._repeats.pop(key, 0))
+        for _ in range(1 + (self._repeats.pop(key, 0) if self._repeats else 0)):
+            self._ends.append((key, end.fresh() if isinstance(end, StatusLookupError) else end))
         self._notify()
 
     def _notify(self) -> None:
@@ -162,7 +165,7 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         now = self._line.clock.time()
         late = [(key, entry) for key, (entry, deadline) in self._open.items() if deadline <= now]
         for key, entry in late:
-            error = self._line.timeout_error(entry, timeout)
+            error = self._line.too_late(entry, timeout)
             self._line.batcher.leave(entry, self)
             self.settle(key, error)
         self._line.dispatcher.rest()

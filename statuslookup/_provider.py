@@ -60,10 +60,19 @@ class Provider(Protocol[KeyT, AnswerT]):
 
 def checked_base_url(url: str, *, parameter: str) -> str:
     """Return the URL without a slash at its end; credentials go nowhere but over https or to this machine."""
-    parts = urlsplit(url)
+    if not isinstance(url, str):
+        raise TypeError(f"{parameter} is a str, not {type(url).__name__}")
+    # urlsplit() drops tabs and line breaks, and lets much else pass that no request can be sent to.
+    if not url.isascii() or not url.isprintable() or set(url) & set(' "<>\\^`{|}'):
+        raise ValueError(f"{parameter} must hold only characters that a URL may have")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"{parameter} is no URL: {error}") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError(f"{parameter} must be an https URL with a host")
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.username is not None or "?" in url or "#" in url:
         raise ValueError(
             f"{parameter} must hold no user, query or fragment: only scheme, host, port and path"
         )
@@ -82,8 +91,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def host_of(base_url: str) -> str:
-    """Return the host, and the port where the URL names one, in the spelling that DNS compares by."""
-    return urlsplit(base_url).netloc.lower()
+    """Return the host and port of a checked URL, the same for every spelling of them."""
+    parts = urlsplit(base_url)
+    port = parts.port or {"https": 443, "http": 80}[parts.scheme]
+    return f"{(parts.hostname or '').rstrip('.')}:{port}"
 
 
 def error_of(response: Response, *, provider: str) -> ResponseError | None:

@@ -30,7 +30,9 @@ class RetryPolicy:
         ``attempts`` is how often the key was asked and failed, this error included.
         """
         if isinstance(error, RateLimitedError):
-            return 0.0
+            if error.retry_after is not None:
+                return min(error.retry_after, self.max_backoff)
+            return self.random() * min(self.max_backoff, self.backoff)
         if isinstance(error, TransportError | ServerError) and attempts < self.attempts:
             return self.random() * min(self.max_backoff, self.backoff * 2.0 ** min(attempts - 1, 60))
         return None

@@ -1,5 +1,6 @@
 """What travels between a provider and the sender: requests, answers, and the secret that is put in last."""
 
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
 
@@ -51,11 +52,15 @@ class Response:
 
 def retry_after(header: str | None, now: float) -> float | None:
     """Return the seconds that a ``Retry-After`` header asks for; ``now`` is UNIX time, for its dates."""
+    header = (header or "").strip()
     if not header:
         return None
-    if header.strip().isdecimal():
-        return float(header)
+    if header.isdecimal():
+        return float(header[:12])
     try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - now)
-    except (ValueError, OverflowError):
+        date = parsedate_to_datetime(header)
+    except ValueError:
         return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, date.timestamp() - now)

@@ -58,6 +58,10 @@ class SMSFire:
             raise TypeError(f"token is a str, not {type(token).__name__}")
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("token must be SMSFire's token alone: no spaces, no 'Basic ' before it")
+        if rate_limit is not None and not isinstance(rate_limit, RateLimit):
+            raise TypeError(f"rate_limit is a RateLimit or None, not {type(rate_limit).__name__}")
+        if isinstance(max_batch, bool) or not isinstance(max_batch, int):
+            raise TypeError(f"max_batch is an int, not {type(max_batch).__name__}")
         if not 1 <= max_batch <= _MAX_ITEMS:
             raise ValueError(f"max_batch must be 1 to {_MAX_ITEMS}, the most items that SMSFire returns")
         self.name = _NAME
@@ -80,10 +84,10 @@ class SMSFire:
             return key
         if isinstance(key, int) and not isinstance(key, bool):
             if key < 0:
-                raise ValueError(f"an SMSFire id is not negative: {key}")
+                raise ValueError("an SMSFire id is not negative")
             if key >= _FIRST_TOO_LONG:
                 raise ValueError(f"an SMSFire id has at most {_MAX_KEY_LENGTH} digits")
-            return key
+            return int(key)
         if isinstance(key, str):
             raise TypeError(
                 f"a plain str could be an id or a customId: write int({key[:60]!r}) or CustomId({key[:60]!r})"
@@ -115,7 +119,7 @@ class SMSFire:
 
 
 def _means_one_thing(key: MessageKey) -> bool:
-    return not isinstance(key, str) or not (key.isdigit() or key in (".", ".."))
+    return not isinstance(key, str) or not (key.isdigit() or key in (".", "..", "search"))
 
 
 def _get(key: MessageKey) -> Request:
@@ -165,11 +169,15 @@ class _Answer:
         self.results[custom_id] = status
 
     def _add_unreadable(self, item: Any, problem: str) -> None:
-        error = _decode_error("a message's status is not as documented", problem)
-        named = [key for key in _keys_of(item) if key in self.results]
-        self.results.update(dict.fromkeys(named, error))
+        named = list(_keys_of(item))
         if not named:
             self._unreadable.append(problem)
+        elif not any(key in self.results for key in named):
+            self.strays += 1
+        error = _decode_error("a message's status is not as documented", problem)
+        for key in named:
+            if key in self.results and self.results[key] is None:
+                self.results[key] = error
 
     def unsure(self) -> list[list[MessageKey]]:
         """Take out the keys whose end is not certain, and return the groups in which to ask for them again.
@@ -179,27 +187,22 @@ class _Answer:
         """
         results = self.results
         absent = [key for key, result in results.items() if result is None]
-        if absent and self._unreadable:
-            error = _decode_error("some messages' statuses are not as documented", *self._unreadable)
-            results.update(dict.fromkeys(absent, error))
-        if not self._is_full or not (absent or self._repeated):
+        if not self._is_full or not (absent or self._repeated) or len(results) == 1:
+            problems = self._unreadable or (["it is full of others"] if self._is_full else [])
+            if absent and problems:
+                error = _decode_error("the answer does not tell what became of the message", *problems)
+                results.update(dict.fromkeys(absent, error))
             return []
-        if len(results) == 1:
-            if absent:
-                error = _decode_error("the answer is full, but not of the message that was asked for")
-                results[absent[0]] = error
-            return []
-        group = list(results)
-        unsure = [key for key in group if results[key] is None or isinstance(key, str)]
+        unsure = [key for key in results if results[key] is None or isinstance(key, str)]
         for key in unsure:
             del results[key]
-        if len(unsure) < len(group):
+        rest = [key for key in unsure if key not in self._repeated]
+        if rest and self._repeated:
+            return [list(self._repeated), rest]
+        if results:
             return [unsure]
-        once = [key for key in group if key not in self._repeated]
-        if once and self._repeated:
-            return [once, list(self._repeated)]
-        half = len(group) // 2
-        return [group[:half], group[half:]]
+        half = len(unsure) // 2
+        return [unsure[:half], unsure[half:]]
 
 
 def _items(response: Response) -> list[Any]:

@@ -53,7 +53,7 @@ def start(*arguments: str, code: str = "", **options: Any) -> "subprocess.Popen[
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     options = {"env": environment(), "encoding": "utf-8"} | streams | options
     command = [sys.executable, "-W", "error", "-c", f"{PRELUDE}\n{code}\n{RUN}", *arguments]
-    return subprocess.Popen(command, **options)  # noqa: S603 # it is this test's own command
+    return subprocess.Popen(command, **options)
 
 
 def finish(process: "subprocess.Popen[str]", *, within: float = 60) -> tuple[int, str, str]:
@@ -123,7 +123,7 @@ def test_piped_output_is_plain_text_in_80_columns(piped: tuple[int, str, str]) -
 
 def test_it_runs_as_a_module_too() -> None:
     command = [sys.executable, "-m", "statuslookup", "demo", "--messages", "1"]
-    output = subprocess.check_output(command, env=environment(), stderr=subprocess.DEVNULL, encoding="utf-8")  # noqa: S603 # it is this test's own command
+    output = subprocess.check_output(command, env=environment(), stderr=subprocess.DEVNULL, encoding="utf-8")
     assert figures(output)["Requests made"] == "1"
 
 

@@ -100,7 +100,7 @@ def test_strict_json_is_read_as_the_standard_library_reads_it(
     body = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
     expected = json.loads(body)
     assert repr(decode(body)) == repr(expected)
-    assert repr(decode(body.encode())) == repr(expected)
+    assert repr(decode(body.encode(errors="replace"))) == repr(json.loads(body.encode(errors="replace")))
 
 
 @given(st.lists(st.sampled_from(TOKENS), max_size=5), st.sampled_from(["", "[]", "{}"]))
@@ -189,7 +189,6 @@ def test_everything_else_is_refused(body: str) -> None:
 
 
 @pytest.mark.parametrize("body", ["[,]", "{,}", "[ , ]", "[01,[,]]"])
-@pytest.mark.xfail(strict=True, reason="a comma that trails nothing is taken for a trailing comma")
 def test_a_comma_that_trails_nothing_is_refused(body: str) -> None:
     with pytest.raises(ValueError, match="not JSON at character"):
         decode(body)
