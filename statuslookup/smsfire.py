@@ -14,7 +14,7 @@ from ._json import date, decode, integer, reader, required, text
 from ._model import CustomId, DeliveryState, MessageStatus, RateLimit
 from ._provider import Exchange, Results, checked_base_url, error_of, host_of
 from ._wire import PLACEHOLDER, Request, Response, Secret
-from .errors import DecodeError, ProviderError
+from .errors import DecodeError, ProviderError, RejectedError
 
 MessageKey: TypeAlias = int | CustomId
 
@@ -23,6 +23,8 @@ _AUTHORIZATION = f"Basic {PLACEHOLDER}"
 _BASE_URL = "https://api-v2.smsfire.com.br"
 _MAX_ITEMS = 200
 _MAX_KEY_LENGTH = 40
+# In a batch with one bad key, every other half is accepted: so many refusals in a row have another reason.
+_MOST_REFUSALS = 16
 _FIRST_TOO_LONG = 10**_MAX_KEY_LENGTH
 
 _STATE_BY_CODE = {
@@ -95,9 +97,14 @@ class SMSFire:
         raise TypeError(f"an SMSFire key is an int or a CustomId, not {type(key).__name__}")
 
     def exchange(self, keys: Sequence[MessageKey]) -> Exchange[MessageKey, MessageStatus]:
-        """Look up the keys: by one request, and by more only where an answer leaves doubt."""
+        """Look up the keys: by one request, and by more only where an answer leaves doubt.
+
+        A batch that is refused for one bad key is divided until that key is alone. If nothing but refusals
+        comes of that, it is not about a key, and all that is left gets the refusal.
+        """
         results: Results[MessageKey, MessageStatus] = {}
         groups = [list(keys)]
+        refusals = 0
         by_path = len(keys) == 1 and _means_one_thing(keys[0])
         while groups:
             group = groups.pop()
@@ -105,8 +112,13 @@ class SMSFire:
                 response = yield _get(group[0]) if by_path else _search(group)
                 answer = _Answer(response, group)
             except ProviderError as error:
-                results.update(dict.fromkeys(group, error))
+                refusals += 1
+                if _is_about_a_key(error) and len(group) > 1 and refusals <= _MOST_REFUSALS:
+                    groups.extend(_halves(group))
+                else:
+                    results.update(dict.fromkeys(group, error))
                 continue
+            refusals = 0
             if by_path and answer.strays:
                 # An id can be another message's customId, and the path was taken for that one.
                 again = [group]
@@ -116,6 +128,15 @@ class SMSFire:
             groups.extend(again)
             by_path = False
         return results
+
+
+def _is_about_a_key(error: ProviderError) -> bool:
+    return isinstance(error, RejectedError) and error.status_code in (400, 413, 422)
+
+
+def _halves(group: list[MessageKey]) -> list[list[MessageKey]]:
+    half = len(group) // 2
+    return [group[:half], group[half:]]
 
 
 def _means_one_thing(key: MessageKey) -> bool:
@@ -201,8 +222,7 @@ class _Answer:
             return [list(self._repeated), rest]
         if results:
             return [unsure]
-        half = len(unsure) // 2
-        return [unsure[:half], unsure[half:]]
+        return _halves(unsure)
 
 
 def _items(response: Response) -> list[Any]:

@@ -657,7 +657,8 @@ def test_a_body_that_is_not_theirs_is_a_decode_error(keys: list[MessageKey], con
 def test_a_status_that_says_no_is_the_error_of_every_key(
     keys: list[MessageKey], code: int, error: type[ResponseError]
 ) -> None:
-    for end in ask(keys, Response(code, b'{"id": 1}', retry_after=3.0)).values():
+    refusal = Response(code, b'{"id": 1}', retry_after=3.0)
+    for end in ask(keys, *[refusal] * most_requests(keys)).values():
         assert type(end) is error
         assert end.status_code == code
         if isinstance(end, RateLimitedError):
@@ -895,3 +896,43 @@ def test_one_host_is_one_budget_whatever_the_token() -> None:
     assert budget == SMSFire("u", base_url="https://example.com").budget
     assert budget != SMSFIRE.budget
     assert hash(budget) == hash(SMSFire("u", base_url="https://example.com").budget)
+
+
+def refusing(bad: set[int], status: int = 400) -> tuple[list[int], Callable[[Request], Response]]:
+    """Return a server that refuses a request with a bad id in it, and the sizes of the requests it got."""
+    sizes: list[int] = []
+
+    def answer(request: Request) -> Response:
+        keys = [int(str(key)) for key in keys_of(request)]
+        sizes.append(len(keys))
+        return Response(status) if bad & set(keys) else ok(*(item(key) for key in keys))
+
+    return sizes, answer
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("bad", [{0}, {77}, {199}, {3, 150}])
+def test_a_refused_batch_is_divided_until_the_bad_key_is_alone(status: int, bad: set[int]) -> None:
+    sizes, answer = refusing(bad, status)
+    results = Exchange(list(range(200)), answer).ends
+    for key, end in results.items():
+        if key in bad:
+            assert isinstance(end, RejectedError)
+            assert end.status_code == status
+        else:
+            assert isinstance(end, MessageStatus)
+    assert len(sizes) <= 1 + 16 * len(bad)
+
+
+def test_a_refusal_of_everything_is_not_about_a_key() -> None:
+    sizes, answer = refusing(set(range(200)))
+    results = Exchange(list(range(200)), answer).ends
+    assert all(isinstance(end, RejectedError) for end in results.values())
+    assert len(sizes) <= 60
+
+
+def test_another_refusal_is_not_divided() -> None:
+    sizes, answer = refusing({5}, 404)
+    results = Exchange(list(range(200)), answer).ends
+    assert all(isinstance(end, RejectedError) for end in results.values())
+    assert sizes == [200]
