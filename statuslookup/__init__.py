@@ -4,7 +4,16 @@ import logging
 
 from ._client import StatusClient
 from ._limiter import Limiter, LimiterStats, Slot, TokenBucket
-from ._model import ClientStats, CustomId, DeliveryState, MessageStatus, Outcome, RateLimit
+from ._model import (
+    ClientStats,
+    CustomId,
+    DeliveryState,
+    MessageStatus,
+    Outcome,
+    RateLimit,
+    Receipt,
+    StatusStatistic,
+)
 from ._retry import RetryPolicy
 from .errors import (
     AuthenticationError,
@@ -22,6 +31,7 @@ from .errors import (
     TransportError,
     WrongLoopError,
 )
+from .greenapi import GreenAPI
 from .smsfire import SMSFire
 
 __version__ = "0.1.0"
@@ -33,6 +43,7 @@ __all__ = [
     "CustomId",
     "DecodeError",
     "DeliveryState",
+    "GreenAPI",
     "IncompleteError",
     "Limiter",
     "LimiterStats",
@@ -43,6 +54,7 @@ __all__ = [
     "QuotaExceededError",
     "RateLimit",
     "RateLimitedError",
+    "Receipt",
     "RejectedError",
     "ResponseError",
     "RetryPolicy",
@@ -51,6 +63,7 @@ __all__ = [
     "Slot",
     "StatusClient",
     "StatusLookupError",
+    "StatusStatistic",
     "TokenBucket",
     "TransportError",
     "WrongLoopError",

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Container, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
 
 import attrs
@@ -86,6 +86,15 @@ def date(value: Any, _: object = None) -> datetime | None:
     if moment is None or moment.tzinfo is None:
         raise ValueError("is not an ISO 8601 date with an offset")
     return moment
+
+
+def unix_time(value: Any, _: object = None) -> datetime | None:
+    """Return the date of a number of seconds since 1970 (UTC); "" and null are ``None``."""
+    seconds = integer(value)
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (ArithmeticError, OSError, ValueError):
+        raise ValueError("is not a UNIX time") from None
 
 
 def required(read: Reading) -> Reading:

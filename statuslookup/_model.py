@@ -3,6 +3,7 @@
 import enum
 import math
 import re
+from collections import Counter
 from collections.abc import Hashable
 from datetime import datetime
 from typing import Generic, Self, TypeVar
@@ -85,6 +86,37 @@ class MessageStatus:
     status_date: datetime | None = None
     sent_date: datetime | None = None
     state: DeliveryState = DeliveryState.UNKNOWN
+
+
+@frozen(kw_only=True)
+class Receipt:
+    """What one recipient of a WhatsApp status ("story") did with it, as GREEN-API last heard of it.
+
+    ``status`` is GREEN-API's own word, and ``description`` what a webhook adds to it. The date is aware.
+    """
+
+    participant: str
+    timestamp: datetime | None = None
+    status: str | None = None
+    description: str | None = None
+    state: DeliveryState = DeliveryState.UNKNOWN
+
+
+@frozen(kw_only=True)
+class StatusStatistic:
+    """Who was sent a WhatsApp status ("story"), and who got and saw it: one receipt a recipient.
+
+    ``problems`` says, one line each, which receipts could not be read; they are not in ``receipts``.
+    """
+
+    id_message: str
+    receipts: tuple[Receipt, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> dict[DeliveryState, int]:
+        """How many recipients are in each state; states without any are left out."""
+        return dict(Counter(receipt.state for receipt in self.receipts))
 
 
 @frozen

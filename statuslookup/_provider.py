@@ -1,14 +1,17 @@
 """What a provider is, and what all providers' answers have in common."""
 
 import ipaddress
-from collections.abc import Generator, Hashable, Sequence
-from typing import Protocol, TypeAlias
+import os
+from collections.abc import Generator, Hashable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
+from ._json import decode
 from ._model import AnswerT, KeyT, RateLimit
 from ._wire import Request, Response, Secret
 from .errors import (
     AuthenticationError,
+    DecodeError,
     QuotaExceededError,
     RateLimitedError,
     RejectedError,
@@ -83,6 +86,13 @@ def checked_base_url(url: str, *, parameter: str) -> str:
     return url.rstrip("/")
 
 
+def checked_rate_limit(rate_limit: RateLimit | None) -> RateLimit | None:
+    """Return the limit, or raise a ``TypeError`` if it is something else."""
+    if rate_limit is not None and not isinstance(rate_limit, RateLimit):
+        raise TypeError(f"rate_limit is a RateLimit or None, not {type(rate_limit).__name__}")
+    return rate_limit
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -95,6 +105,15 @@ def host_of(base_url: str) -> str:
     parts = urlsplit(base_url)
     port = parts.port or {"https": 443, "http": 80}[parts.scheme]
     return f"{(parts.hostname or '').rstrip('.')}:{port}"
+
+
+def from_environment(environ: Mapping[str, str] | None, *names: str) -> list[str]:
+    """Return the values of environment variables; a missing or empty one is a ``ValueError`` by name."""
+    values = os.environ if environ is None else environ
+    missing = [name for name in names if not values.get(name)]
+    if missing:
+        raise ValueError(f"the environment variable {' and '.join(missing)} must be set")
+    return [values[name] for name in names]
 
 
 def error_of(response: Response, *, provider: str) -> ResponseError | None:
@@ -129,3 +148,20 @@ def error_of(response: Response, *, provider: str) -> ResponseError | None:
         provider=provider,
         status_code=code,
     )
+
+
+def items_of(body: bytes | str | dict[str, Any] | list[Any], *, provider: str) -> list[Any]:
+    """Return the items of a body that is one JSON object or an array; else raise ``DecodeError``."""
+    value: Any = body
+    if isinstance(body, bytes | str):
+        try:
+            value = decode(body)
+        except ValueError as problem:
+            raise DecodeError(
+                "the answer cannot be read", provider=provider, problems=(str(problem),)
+            ) from None
+    if isinstance(value, dict):
+        return [value]
+    if isinstance(value, list):
+        return value
+    raise DecodeError("the answer is neither an object nor an array", provider=provider)

@@ -106,7 +106,7 @@ class RateLimitedError(ResponseError):
 
 
 class QuotaExceededError(ResponseError):
-    """The plan's quota is used up (466); ``used`` and ``total`` are the provider's counts, if sent."""
+    """The plan's quota is used up (466); ``used``, ``total`` and ``description`` are the provider's own."""
 
     def __init__(
         self,
@@ -116,10 +116,12 @@ class QuotaExceededError(ResponseError):
         status_code: int = 466,
         used: int | None = None,
         total: int | None = None,
+        description: str | None = None,
     ) -> None:
         super().__init__(message, provider=provider, status_code=status_code)
         self.used = used
         self.total = total
+        self.description = description
 
 
 class RejectedError(ResponseError):

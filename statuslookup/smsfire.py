@@ -3,16 +3,27 @@
 Source of every fact here: SMSFire, "Consulta Status" and "Código de status".
 """
 
+import base64
 import json
-from collections.abc import Hashable, Iterator, Sequence
+import os
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, cast
+from typing import Any, Self, TypeAlias, cast
 
 import attrs
 
-from ._json import date, decode, integer, reader, required, text
+from ._json import date, integer, reader, required, text
 from ._model import CustomId, DeliveryState, MessageStatus, RateLimit
-from ._provider import Exchange, Results, checked_base_url, error_of, host_of
+from ._provider import (
+    Exchange,
+    Results,
+    checked_base_url,
+    checked_rate_limit,
+    error_of,
+    from_environment,
+    host_of,
+    items_of,
+)
 from ._wire import PLACEHOLDER, Request, Response, Secret
 from .errors import DecodeError, ProviderError, RejectedError
 
@@ -60,8 +71,6 @@ class SMSFire:
             raise TypeError(f"token is a str, not {type(token).__name__}")
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("token must be SMSFire's token alone: no spaces, no 'Basic ' before it")
-        if rate_limit is not None and not isinstance(rate_limit, RateLimit):
-            raise TypeError(f"rate_limit is a RateLimit or None, not {type(rate_limit).__name__}")
         if isinstance(max_batch, bool) or not isinstance(max_batch, int):
             raise TypeError(f"max_batch is an int, not {type(max_batch).__name__}")
         if not 1 <= max_batch <= _MAX_ITEMS:
@@ -69,11 +78,52 @@ class SMSFire:
         self.name = _NAME
         self.base_url = checked_base_url(base_url, parameter="base_url")
         self.secret = Secret(token)
-        self.rate_limit = rate_limit
+        self.rate_limit = checked_rate_limit(rate_limit)
         self.max_batch = max_batch
+
+    @classmethod
+    def from_login(cls, user: str, password: str, **options: Any) -> Self:
+        """Return the provider for a login of SMSFire's portal; ``options`` are those of the class."""
+        if not user or not password:
+            raise ValueError("user and password must not be empty")
+        if ":" in user:
+            raise ValueError("user must hold no colon: it is what parts the user from the password")
+        return cls(base64.b64encode(f"{user}:{password}".encode()).decode("ascii"), **options)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
+        """Return the provider of ``SMSFIRE_TOKEN``, or else of ``SMSFIRE_USER`` and ``SMSFIRE_PASSWORD``.
+
+        ``environ`` replaces the process's environment; ``options`` are those of the class. What is missing
+        is a ``ValueError`` that names it.
+        """
+        values = os.environ if environ is None else environ
+        if values.get("SMSFIRE_USER") and not values.get("SMSFIRE_TOKEN"):
+            user, password = from_environment(environ, "SMSFIRE_USER", "SMSFIRE_PASSWORD")
+            return cls.from_login(user, password, **options)
+        (token,) = from_environment(environ, "SMSFIRE_TOKEN")
+        return cls(token, **options)
 
     def __repr__(self) -> str:
         return f"<SMSFire {self.base_url} rate_limit={self.rate_limit} max_batch={self.max_batch}>"
+
+    @staticmethod
+    def parse_webhook(body: bytes | str | dict[str, Any] | list[Any]) -> list[MessageStatus]:
+        """Return the statuses that a webhook of SMSFire brought: one object, or an array of them.
+
+        The format is that of a lookup (SMSFire, "Callback" and "DLR"). An unreadable item is left out if
+        another can be read; a body without any raises ``DecodeError``.
+        """
+        statuses: list[MessageStatus] = []
+        problems: list[str] = []
+        for item in items_of(body, provider=_NAME):
+            try:
+                statuses.append(_read(item))
+            except ValueError as problem:
+                problems.append(str(problem))
+        if problems and not statuses:
+            raise _decode_error("the webhook is not SMSFire's", *problems)
+        return statuses
 
     @property
     def budget(self) -> Hashable:
@@ -231,15 +281,7 @@ def _items(response: Response) -> list[Any]:
         raise error
     if response.status_code == 204:
         return []
-    try:
-        answer = decode(response.content)
-    except ValueError as problem:
-        raise _decode_error("the answer cannot be read", str(problem)) from None
-    if isinstance(answer, list):
-        return answer
-    if isinstance(answer, dict):
-        return [answer]
-    raise _decode_error("the answer is neither a message's status nor a list of them")
+    return items_of(response.content, provider=_NAME)
 
 
 def _decode_error(message: str, *problems: str) -> DecodeError:

@@ -24,6 +24,7 @@ FLOORS = {
     "_register": 3,
     "_dispatch": 3,
     "smsfire": 3,
+    "greenapi": 3,
     "_lookup": 4,
     "_client": 5,
     "sandbox": 6,

@@ -658,7 +658,7 @@ def test_a_status_that_says_no_is_the_error_of_every_key(
     keys: list[MessageKey], code: int, error: type[ResponseError]
 ) -> None:
     refusal = Response(code, b'{"id": 1}', retry_after=3.0)
-    for end in ask(keys, *[refusal] * most_requests(keys)).values():
+    for end in Exchange(keys, lambda _: refusal).ends.values():
         assert type(end) is error
         assert end.status_code == code
         if isinstance(end, RateLimitedError):
