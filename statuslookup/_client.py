@@ -4,25 +4,26 @@ import asyncio
 import enum
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
 from contextvars import copy_context
-from itertools import islice
 from types import TracebackType
 from typing import Any, Generic, NoReturn, Self
 
 import anyio
 
 from ._batcher import Batcher
+from ._bulk import Ends, ends_of
 from ._clock import SYSTEM_CLOCK, Clock
 from ._dispatch import Dispatcher
 from ._http import Sender, Transport
 from ._limiter import Limiter, Unlimited
-from ._lookup import BulkLookup, Line
-from ._model import AnswerT, ClientStats, KeyT
+from ._lookup import Line
+from ._model import AnswerT, ClientStats, KeyT, Outcome
 from ._provider import Provider
 from ._register import SharedBucket
 from ._retry import RetryPolicy
-from .errors import ClosedError, IncompleteError, StatusLookupError, WrongLoopError
+from .errors import AuthenticationError, ClosedError, IncompleteError, StatusLookupError, WrongLoopError
 
 
 class _Default(enum.Enum):
@@ -79,7 +80,6 @@ class StatusClient(Generic[KeyT, AnswerT]):
         self._sender: Sender | None = None
         self._shared: SharedBucket | None = None
         self._is_closed = False
-        self._lookups = 0
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "unused" if self._line is None else "open"
@@ -99,7 +99,6 @@ class StatusClient(Generic[KeyT, AnswerT]):
         if line is None or loop is not self._loop or self._is_closed:
             line = self._open(loop)
         lookup = line.look_up(key, deadline, loop)
-        self._lookups += 1
         try:
             return await lookup
         except BaseException:
@@ -115,40 +114,65 @@ class StatusClient(Generic[KeyT, AnswerT]):
         """Return the status of each key, ``None`` where the provider does not know it, in the keys' order.
 
         ``timeout`` counts for each key from when it is queued, so a list does not time out for being long.
-        Lookups by ``get`` go first. If some keys fail, ``IncompleteError`` holds what was found; a bad key
-        is a ``TypeError`` or ``ValueError`` before anything is sent.
+        Lookups by ``get`` go first. If some keys fail, ``IncompleteError`` holds what was found; an
+        ``AuthenticationError`` ends the whole list that way. A bad key is a ``TypeError`` or ``ValueError``
+        before anything is sent.
         """
         if isinstance(keys, str | bytes):
-            raise TypeError("get_many takes a list of keys; for one key, use get")
+            raise TypeError("keys is a list of keys, not one: for one key, use get")
         check = self._provider.check
-        statuses: dict[KeyT, AnswerT | None] = dict.fromkeys(check(key) for key in keys)
-        deadline = self._timeout if timeout is CLIENT_TIMEOUT else _checked_timeout(timeout)
-        line = self._open(asyncio.get_running_loop())
+        wanted = dict.fromkeys(check(key) for key in keys)
+        statuses: dict[KeyT, AnswerT | None] = {}
         errors: dict[KeyT, StatusLookupError] = {}
-        waiting = iter(list(statuses))
-        bulk = BulkLookup(line, deadline)
-        try:
-            while True:
-                more = list(islice(waiting, bulk.room))
-                if more:
-                    self._lookups += len(more)
-                    bulk.add(more)
-                elif bulk.is_idle:
-                    break
-                for key, end in await bulk.ends():
+        async with aclosing(self._ends_of(wanted, timeout)) as batches:
+            async for ends in batches:
+                for key, end in ends:
                     if isinstance(end, ClosedError):
                         raise end
                     if isinstance(end, StatusLookupError):
                         errors[key] = end
                     else:
                         statuses[key] = end
-        finally:
-            bulk.close()
+                refusals = [error for error in errors.values() if isinstance(error, AuthenticationError)]
+                if refusals:
+                    unasked = [key for key in wanted if key not in statuses and key not in errors]
+                    errors |= {key: refusals[0].fresh() for key in unasked}
+                    break
         if errors:
-            for key in errors:
-                del statuses[key]
             raise IncompleteError(statuses, errors)
-        return statuses
+        return {key: statuses[key] for key in wanted}
+
+    async def stream(
+        self,
+        keys: Iterable[KeyT] | AsyncIterable[KeyT],
+        *,
+        timeout: float | _Default | None = CLIENT_TIMEOUT,
+    ) -> AsyncGenerator[Outcome[KeyT, AnswerT], None]:
+        """Yield one ``Outcome`` for each key as soon as it is known, in bounded memory whatever their number.
+
+        Keys are taken from ``keys`` as they are needed, and a slow reader slows the lookups down. The order
+        is that of the answers; a key that comes twice has two outcomes. ``timeout`` counts for each key from
+        when it is queued. Lookups by ``get`` go first. A key that fails is an outcome with its ``error``.
+        What ends the stream is ``AuthenticationError``, ``ClosedError``, a bad key (``TypeError``,
+        ``ValueError``) and what ``keys`` itself raises. Leaving the loop early withdraws what was not sent.
+        """
+        async with aclosing(self._ends_of(keys, timeout)) as batches:
+            async for ends in batches:
+                for key, end in ends:
+                    if isinstance(end, AuthenticationError | ClosedError):
+                        raise end
+                    if isinstance(end, StatusLookupError):
+                        yield Outcome(key, None, end)
+                    else:
+                        yield Outcome(key, end, None)
+
+    def _ends_of(
+        self, keys: Iterable[KeyT] | AsyncIterable[KeyT], timeout: float | _Default | None
+    ) -> AsyncGenerator[Ends[KeyT, AnswerT], None]:
+        if isinstance(keys, str | bytes):
+            raise TypeError("keys is a list of keys, not one: for one key, use get")
+        deadline = self._timeout if timeout is CLIENT_TIMEOUT else _checked_timeout(timeout)
+        return ends_of(self._open(asyncio.get_running_loop()), keys, deadline, self._provider.check)
 
     def stats(self) -> ClientStats:
         """Return the counts since the client was made, and what it is doing at this moment."""
@@ -156,7 +180,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
             return ClientStats()
         batcher, dispatcher = self._line.batcher, self._line.dispatcher
         return ClientStats(
-            lookups=self._lookups,
+            lookups=self._line.lookups,
             coalesced=batcher.coalesced,
             requests=dispatcher.requests,
             keys_sent=dispatcher.keys_sent,

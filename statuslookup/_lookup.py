@@ -1,12 +1,10 @@
-"""Those who wait for keys: a call for one key, and a call for many."""
+"""A call for one key, and what all calls of a client have in common."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
 from typing import Generic
 
 from ._batcher import Batcher, Entry
-from ._clock import Clock, Timer
+from ._clock import Clock
 from ._deadlines import Deadlines
 from ._dispatch import Dispatcher
 from ._model import AnswerT, KeyT
@@ -27,12 +25,14 @@ class Line(Generic[KeyT, AnswerT]):
         self.dispatcher = dispatcher
         self.clock = clock
         self.max_batch = max_batch
+        self.lookups = 0
         self.deadlines = Deadlines(clock)
 
     def look_up(
         self, key: KeyT, timeout: float | None, loop: asyncio.AbstractEventLoop
     ) -> "SingleLookup[KeyT, AnswerT]":
         """Queue one key and return the future of its end."""
+        self.lookups += 1
         lookup: SingleLookup[KeyT, AnswerT] = SingleLookup(loop=loop)
         lookup.line = self
         lookup.timeout = timeout
@@ -99,86 +99,3 @@ class SingleLookup(asyncio.Future["AnswerT | None"], Generic[KeyT, AnswerT]):
             self.line.deadlines.discard(self, self.timeout)
         self.line.batcher.leave(self.entry, self)
         self.line.dispatcher.rest()
-
-
-class BulkLookup(Generic[KeyT, AnswerT]):
-    """A call for many keys: keeps two batches of them queued in its own lane, and collects their ends."""
-
-    def __init__(self, line: Line[KeyT, AnswerT], timeout: float | None) -> None:
-        self._line = line
-        self._timeout = timeout
-        self._lane = line.batcher.open_lane(self._notify)
-        self._open: dict[KeyT, tuple[Entry[KeyT, AnswerT], float]] = {}
-        self._repeats: Counter[KeyT] = Counter()
-        self._ends: list[tuple[KeyT, AnswerT | StatusLookupError | None]] = []
-        self._timer: Timer | None = None
-        self._has_news = False
-        self._news: asyncio.Future[None] | None = None
-
-    @property
-    def is_idle(self) -> bool:
-        return not self._open and not self._ends
-
-    @property
-    def room(self) -> int:
-        """How many keys to add now: none while a batch is queued, or while too many ends were not fetched."""
-        most = self._line.max_batch
-        if len(self._lane) >= most or len(self._open) + len(self._ends) >= 20 * most:
-            return 0
-        return 2 * most - len(self._lane)
-
-    def add(self, keys: Sequence[KeyT]) -> None:
-        """Queue keys; their deadline counts from here."""
-        line = self._line
-        deadline = line.clock.time() + (self._timeout or 0.0)
-        for key in keys:
-            if key in self._open:
-                self._repeats[key] += 1
-            else:
-                self._open[key] = line.batcher.join(key, self, self._lane), deadline
-        if self._timeout is not None and self._timer is None:
-            self._timer = line.clock.call_later(self._timeout, self._expire, self._timeout)
-        line.dispatcher.wake()
-
-    def settle(self, key: KeyT, end: AnswerT | StatusLookupError | None) -> None:
-        del self._open[key]
-        for _ in range(1 + (self._repeats.pop(key, 0) if self._repeats else 0)):
-            self._ends.append((key, end.fresh() if isinstance(end, StatusLookupError) else end))
-        self._notify()
-
-    def _notify(self) -> None:
-        self._has_news = True
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
-
-    async def ends(self) -> list[tuple[KeyT, AnswerT | StatusLookupError | None]]:
-        """Wait until there is an end, or room; return the ends that came since the last time."""
-        if not self._has_news:
-            self._news = asyncio.get_running_loop().create_future()
-            await self._news
-        self._has_news = False
-        ends, self._ends = self._ends, []
-        return ends
-
-    def _expire(self, timeout: float) -> None:
-        self._timer = None
-        now = self._line.clock.time()
-        late = [(key, entry) for key, (entry, deadline) in self._open.items() if deadline <= now]
-        for key, entry in late:
-            error = self._line.too_late(entry, timeout)
-            self._line.batcher.leave(entry, self)
-            self.settle(key, error)
-        self._line.dispatcher.rest()
-        if self._open:
-            next_deadline = min(deadline for _, deadline in self._open.values())
-            self._timer = self._line.clock.call_later(next_deadline - now, self._expire, timeout)
-
-    def close(self) -> None:
-        """Withdraw what is open."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for entry, _ in self._open.values():
-            self._line.batcher.leave(entry, self)
-        self._open.clear()
-        self._line.batcher.close_lane(self._lane)
-        self._line.dispatcher.rest()

@@ -26,12 +26,13 @@ FLOORS = {
     "smsfire": 3,
     "greenapi": 3,
     "_lookup": 4,
-    "_client": 5,
-    "sandbox": 6,
-    "__init__": 6,
-    "_demo": 7,
-    "_cli": 8,
-    "__main__": 9,
+    "_bulk": 5,
+    "_client": 6,
+    "sandbox": 7,
+    "__init__": 7,
+    "_demo": 8,
+    "_cli": 9,
+    "__main__": 10,
 }
 
 HOMES = {

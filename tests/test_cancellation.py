@@ -10,7 +10,8 @@ import pytest
 
 from statuslookup import AuthenticationError, StatusClient
 from statuslookup._batcher import Batch, Entry
-from statuslookup._lookup import BulkLookup, SingleLookup
+from statuslookup._bulk import BulkLookup
+from statuslookup._lookup import SingleLookup
 
 from .test_client import FakeLimiter, FakeServer, Tens, bucket, client_of, now, other_tasks, ticks
 from .virtual_time import VirtualTimeLoop

@@ -1,0 +1,152 @@
+"""A call for many keys."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from itertools import islice
+from typing import Generic, TypeAlias
+
+from ._batcher import Entry
+from ._clock import Timer
+from ._lookup import Line
+from ._model import AnswerT, KeyT
+from .errors import StatusLookupError
+
+Ends: TypeAlias = list[tuple[KeyT, AnswerT | StatusLookupError | None]]
+
+
+async def ends_of(
+    line: Line[KeyT, AnswerT],
+    keys: Iterable[KeyT] | AsyncIterable[KeyT],
+    timeout: float | None,
+    check: Callable[[KeyT], KeyT],
+) -> AsyncGenerator[Ends[KeyT, AnswerT], None]:
+    """Yield the ends of the keys as they come, a batch or so at a time.
+
+    ``check`` sees each key just before it is queued. What is raised by it, or by the keys, ends everything.
+    """
+    bulk = BulkLookup(line, timeout)
+    feeder: asyncio.Task[None] | None = None
+    if isinstance(keys, AsyncIterable):
+        feeder = asyncio.ensure_future(_feed(bulk, keys, check))
+        feeder.add_done_callback(lambda _: bulk.notify())
+    iterator = iter(keys) if isinstance(keys, Iterable) else iter(())
+    is_fed = False
+    try:
+        while True:
+            if feeder is not None:
+                is_fed = feeder.done()
+                if is_fed:
+                    feeder.result()
+            elif not is_fed and (room := bulk.room):
+                more = [check(key) for key in islice(iterator, room)]
+                is_fed = len(more) < room
+                bulk.add(more)
+            ends = bulk.take_ends()
+            if ends:
+                yield ends
+            elif is_fed and bulk.is_idle:
+                return
+            else:
+                await bulk.changed()
+    finally:
+        bulk.close()
+        if feeder is not None and not feeder.done():
+            feeder.cancel()
+            await asyncio.wait([feeder])
+
+
+async def _feed(
+    bulk: "BulkLookup[KeyT, AnswerT]", keys: AsyncIterable[KeyT], check: Callable[[KeyT], KeyT]
+) -> None:
+    async for key in keys:
+        checked = check(key)
+        while not bulk.room:
+            await bulk.changed()
+        bulk.add([checked])
+
+
+class BulkLookup(Generic[KeyT, AnswerT]):
+    """A call for many keys: keeps two batches of them queued in its own lane, and collects their ends."""
+
+    def __init__(self, line: Line[KeyT, AnswerT], timeout: float | None) -> None:
+        self._line = line
+        self._timeout = timeout
+        self._lane = line.batcher.open_lane(self.notify)
+        self._open: dict[KeyT, tuple[Entry[KeyT, AnswerT], float]] = {}
+        self._repeats: Counter[KeyT] = Counter()
+        self._ends: list[tuple[KeyT, AnswerT | StatusLookupError | None]] = []
+        self._timer: Timer | None = None
+        self._listeners: list[asyncio.Future[None]] = []
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._open and not self._ends
+
+    @property
+    def room(self) -> int:
+        """How many keys to add now: none while a batch is queued, or while too many ends were not fetched."""
+        most = self._line.max_batch
+        if len(self._lane) >= most or len(self._open) + len(self._ends) >= 20 * most:
+            return 0
+        return 2 * most - len(self._lane)
+
+    def add(self, keys: Sequence[KeyT]) -> None:
+        """Queue keys; their deadline counts from here."""
+        line = self._line
+        line.lookups += len(keys)
+        deadline = line.clock.time() + (self._timeout or 0.0)
+        for key in keys:
+            if key in self._open:
+                self._repeats[key] += 1
+            else:
+                self._open[key] = line.batcher.join(key, self, self._lane), deadline
+        if self._timeout is not None and self._timer is None:
+            self._timer = line.clock.call_later(self._timeout, self._expire, self._timeout)
+        line.dispatcher.wake()
+
+    def settle(self, key: KeyT, end: AnswerT | StatusLookupError | None) -> None:
+        del self._open[key]
+        for _ in range(1 + (self._repeats.pop(key, 0) if self._repeats else 0)):
+            self._ends.append((key, end.fresh() if isinstance(end, StatusLookupError) else end))
+        self.notify()
+
+    def notify(self) -> None:
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            if not listener.done():
+                listener.set_result(None)
+
+    async def changed(self) -> None:
+        """Wait until there is an end, or maybe room, that was not there before."""
+        listener = asyncio.get_running_loop().create_future()
+        self._listeners.append(listener)
+        await listener
+
+    def take_ends(self) -> list[tuple[KeyT, AnswerT | StatusLookupError | None]]:
+        """Return the ends that came since the last time."""
+        ends, self._ends = self._ends, []
+        return ends
+
+    def _expire(self, timeout: float) -> None:
+        self._timer = None
+        now = self._line.clock.time()
+        late = [(key, entry) for key, (entry, deadline) in self._open.items() if deadline <= now]
+        for key, entry in late:
+            error = self._line.too_late(entry, timeout)
+            self._line.batcher.leave(entry, self)
+            self.settle(key, error)
+        self._line.dispatcher.rest()
+        if self._open:
+            next_deadline = min(deadline for _, deadline in self._open.values())
+            self._timer = self._line.clock.call_later(next_deadline - now, self._expire, timeout)
+
+    def close(self) -> None:
+        """Withdraw what is open."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for entry, _ in self._open.values():
+            self._line.batcher.leave(entry, self)
+        self._open.clear()
+        self._line.batcher.close_lane(self._lane)
+        self._line.dispatcher.rest()

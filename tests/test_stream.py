@@ -1,0 +1,203 @@
+"""Bulk lookups as a stream: outcomes as they come, bounded memory, and nothing left behind."""
+
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+
+import httpx
+import pytest
+
+from statuslookup import (
+    AuthenticationError,
+    ClosedError,
+    CustomId,
+    IncompleteError,
+    MessageStatus,
+    Outcome,
+    RateLimit,
+    RetryPolicy,
+    ServerError,
+    SMSFire,
+    StatusClient,
+)
+from statuslookup.sandbox import Sandbox
+from statuslookup.smsfire import MessageKey
+
+from .virtual_time import LoopClock
+
+pytestmark = pytest.mark.virtual_time
+
+Client = StatusClient[MessageKey, MessageStatus]
+
+
+def sandbox_of(messages: int, rate_limit: RateLimit | None = None) -> Sandbox:
+    sandbox = Sandbox(rate_limit=rate_limit, latency=0.05)
+    for id in range(messages):
+        sandbox.add_message(id, custom_id=f"c{id}")
+    return sandbox
+
+
+def client_of(sandbox: Sandbox, token: str = "sandbox") -> Client:
+    provider = SMSFire(token, base_url="http://localhost", rate_limit=sandbox.rate_limit)
+    retry = RetryPolicy(attempts=2, backoff=0.1)
+    return StatusClient(provider, transport=httpx.ASGITransport(sandbox), clock=LoopClock(), retry=retry)
+
+
+async def slowly(keys: range, seconds: float = 0.0) -> AsyncIterator[int]:
+    for key in keys:
+        await asyncio.sleep(seconds)
+        yield key
+
+
+async def outcomes(client: Client, keys: object) -> list[Outcome[MessageKey, MessageStatus]]:
+    return [outcome async for outcome in client.stream(keys)]  # type: ignore[arg-type] # also tries bad ones
+
+
+@pytest.mark.parametrize("make", [list, iter, slowly])
+async def test_every_key_has_one_outcome(make: Callable[[range], object]) -> None:
+    async with client_of(sandbox_of(1000)) as client:
+        found = await outcomes(client, make(range(1200)))
+    assert Counter(outcome.key for outcome in found) == Counter(range(1200))
+    assert all((outcome.status is None) == (int(outcome.key) >= 1000) for outcome in found)
+    assert all(outcome.error is None for outcome in found)
+
+
+async def test_batches_are_full() -> None:
+    sandbox = sandbox_of(1000)
+    async with client_of(sandbox) as client:
+        await outcomes(client, range(1000))
+    assert sandbox.requests == 5
+
+
+async def test_no_keys_no_request() -> None:
+    sandbox = sandbox_of(1)
+    async with client_of(sandbox) as client:
+        assert await outcomes(client, []) == []
+        assert await outcomes(client, slowly(range(0))) == []
+    assert sandbox.requests == 0
+
+
+async def test_a_key_that_comes_twice_has_two_outcomes() -> None:
+    async with client_of(sandbox_of(3)) as client:
+        found = await outcomes(client, [1, 2, 1, CustomId("c1"), 1])
+    assert Counter(outcome.key for outcome in found) == {1: 3, 2: 1, CustomId("c1"): 1}
+
+
+async def test_outcomes_come_before_the_keys_are_over() -> None:
+    async with client_of(sandbox_of(10)) as client, aclosing(client.stream(slowly(range(10), 1.0))) as stream:
+        async for outcome in stream:
+            assert asyncio.get_running_loop().time() < 1003 + int(str(outcome.key))
+
+
+async def test_a_slow_reader_slows_the_keys_down() -> None:
+    taken = 0
+
+    def keys() -> Iterator[int]:
+        nonlocal taken
+        for key in range(100_000):
+            taken += 1
+            yield key
+
+    sandbox = sandbox_of(10)
+    async with client_of(sandbox) as client, aclosing(client.stream(keys())) as stream:
+        async for _ in stream:
+            await asyncio.sleep(10)
+            break
+        assert taken <= 21 * 200
+
+
+async def test_a_failed_key_is_an_outcome() -> None:
+    sandbox = sandbox_of(1000)
+    sandbox.fault = lambda number: 500 if number <= 4 else None
+    async with client_of(sandbox) as client:
+        found = await outcomes(client, range(1000))
+    failed = [outcome for outcome in found if outcome.error is not None]
+    assert len(found) == 1000
+    assert 0 < len(failed) < 1000
+    assert all(isinstance(outcome.error, ServerError) for outcome in failed)
+    assert len({id(outcome.error) for outcome in failed}) == len(failed)
+
+
+async def test_wrong_credentials_end_the_stream() -> None:
+    sandbox = sandbox_of(10)
+    async with client_of(sandbox, token="wrong") as client:
+        with pytest.raises(AuthenticationError):
+            await outcomes(client, range(100_000))
+        assert client.stats().queued == 0
+    assert sandbox.requests <= 10
+
+
+async def test_wrong_credentials_end_get_many_and_nothing_is_lost() -> None:
+    sandbox = sandbox_of(10_000, RateLimit(2, 1))
+    sandbox.fault = lambda number: 401 if number == 3 else None
+    async with client_of(sandbox) as client:
+        with pytest.raises(IncompleteError) as raised:
+            await client.get_many(range(10_000))
+    assert len(raised.value.statuses) == 400
+    assert set(raised.value.statuses) | set(raised.value.errors) == set(range(10_000))
+    assert len({id(error) for error in raised.value.errors.values()}) == 9_600
+    assert sandbox.requests <= 4
+
+
+@pytest.mark.parametrize("keys", [range(100_000), slowly(range(100_000))], ids=["iterable", "async iterable"])
+async def test_leaving_early_leaves_nothing_behind(keys: object) -> None:
+    sandbox = sandbox_of(1000, RateLimit(2, 1))
+    async with client_of(sandbox) as client:
+        async for _ in client.stream(keys):  # type: ignore[arg-type] # either kind
+            break
+        await asyncio.sleep(1)
+        gc.collect()
+        await asyncio.sleep(1)
+        assert client.stats().queued == client.stats().in_flight == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert sandbox.requests <= 2
+
+
+async def test_a_cancelled_stream_leaves_nothing_behind() -> None:
+    sandbox = sandbox_of(1000, RateLimit(2, 1))
+    async with client_of(sandbox) as client:
+        task = asyncio.create_task(outcomes(client, slowly(range(100_000))))
+        await asyncio.sleep(2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(1)
+        assert client.stats().queued == client.stats().in_flight == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_closed_client_ends_the_stream() -> None:
+    async with client_of(sandbox_of(10, RateLimit(2, 1))) as client:
+        task = asyncio.create_task(outcomes(client, range(1000)))
+        await asyncio.sleep(0.7)
+        await client.aclose()
+        with pytest.raises(ClosedError):
+            await task
+
+
+@pytest.mark.parametrize("wrap", [list, slowly], ids=["iterable", "async iterable"])
+async def test_a_bad_key_ends_the_stream(wrap: object) -> None:
+    async def late(keys: list[object]) -> AsyncIterator[object]:
+        for key in keys:
+            yield key
+
+    keys: list[object] = [1, 2, "three"]
+    async with client_of(sandbox_of(10)) as client:
+        with pytest.raises(TypeError, match="CustomId"):
+            await outcomes(client, keys if wrap is list else late(keys))
+        with pytest.raises(TypeError, match="use get"):
+            await outcomes(client, "123")
+        assert client.stats().queued == 0
+
+
+async def test_what_the_keys_raise_is_raised() -> None:
+    async def failing() -> AsyncIterator[int]:
+        yield 1
+        raise OSError("the disk is gone")
+
+    async with client_of(sandbox_of(10)) as client:
+        with pytest.raises(OSError, match="the disk is gone"):
+            await outcomes(client, failing())
+        assert client.stats().queued == 0
