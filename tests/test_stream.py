@@ -110,7 +110,7 @@ async def test_a_slow_reader_slows_the_keys_down() -> None:
 
 async def test_a_failed_key_is_an_outcome() -> None:
     sandbox = sandbox_of(1000)
-    sandbox.fault = lambda number: 500 if number <= 4 else None
+    sandbox.fault = lambda number: 500 if number <= 6 else None
     async with client_of(sandbox) as client:
         found = await outcomes(client, range(1000))
     failed = [outcome for outcome in found if outcome.error is not None]
