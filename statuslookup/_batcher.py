@@ -65,7 +65,10 @@ class Entry(Generic[KeyT, AnswerT]):
 
 
 class Lane(Generic[KeyT, AnswerT]):
-    """A queue of entries, first come, first served; ``on_taken`` is called after a batch took some."""
+    """A queue of entries, first come, first served.
+
+    ``on_taken`` is called after a batch took some, and after the batcher was closed.
+    """
 
     __slots__ = ("_entries", "_size", "is_open", "on_taken")
 
@@ -143,6 +146,8 @@ class Batcher(Generic[KeyT, AnswerT]):
         self.first: Lane[KeyT, AnswerT] = Lane()
         self.queued = 0
         self.coalesced = 0
+        self.end: StatusLookupError | None = None
+        """What ``close`` was given: from then on nothing may join."""
         self._others: deque[Lane[KeyT, AnswerT]] = deque()
         self._open: dict[KeyT, Entry[KeyT, AnswerT]] = {}
 
@@ -159,6 +164,8 @@ class Batcher(Generic[KeyT, AnswerT]):
     def close_lane(self, lane: Lane[KeyT, AnswerT]) -> None:
         """Take a lane out; what others still wait for in it goes to ``first``."""
         lane.is_open = False
+        # It leads to whoever has the lane: a cycle.
+        lane.on_taken = None
         self._others = deque(other for other in self._others if other is not lane)
         for entry in list(lane):
             self._move_to_first(entry)
@@ -229,8 +236,9 @@ class Batcher(Generic[KeyT, AnswerT]):
                 del is_open[key]
                 entry.settle(ends[key])
 
-    def put_back(self, entries: Sequence[Entry[KeyT, AnswerT]], *, now: float) -> None:
-        """Queue the entries again, in their order, before all others of their lanes."""
+    def put_back(self, entries: Sequence[Entry[KeyT, AnswerT]], *, now: float) -> int:
+        """Queue those that are still wanted again, in order, before all others of their lanes; count them."""
+        queued_before = self.queued
         for entry in reversed(entries):
             if self._open.get(entry.key) is not entry:
                 continue
@@ -246,6 +254,7 @@ class Batcher(Generic[KeyT, AnswerT]):
                 entry.lane = self.first
             entry.lane.appendleft(entry)
             self.queued += 1
+        return self.queued - queued_before
 
     def end_queued(self, error: StatusLookupError) -> None:
         """Settle every key that is not in flight with the error."""
@@ -255,6 +264,7 @@ class Batcher(Generic[KeyT, AnswerT]):
 
     def close(self, error: StatusLookupError) -> None:
         """Settle every key with the error."""
+        self.end = error
         entries = list(self._open.values())
         self._open.clear()
         self.first.clear()
@@ -263,3 +273,6 @@ class Batcher(Generic[KeyT, AnswerT]):
         self.queued = 0
         for entry in entries:
             entry.settle(error)
+        for lane in self._others:
+            if lane.on_taken is not None:
+                lane.on_taken()

@@ -47,13 +47,18 @@ async def ends_of(
                 yield ends
             elif is_fed and bulk.is_idle:
                 return
+            elif line.batcher.end is not None:
+                raise line.batcher.end.fresh()
             else:
                 await bulk.changed()
     finally:
         bulk.close()
-        if feeder is not None and not feeder.done():
+        if feeder is not None:
             feeder.cancel()
             await asyncio.wait([feeder])
+            if not feeder.cancelled():
+                # Whoever leaves early does not want it; that is no news for asyncio to report.
+                feeder.exception()
 
 
 async def _feed(
@@ -85,7 +90,9 @@ class BulkLookup(Generic[KeyT, AnswerT]):
 
     @property
     def room(self) -> int:
-        """How many keys to add now: none while a batch is queued, or while too many ends were not fetched."""
+        """How many keys to add now: none if a batch is queued, too many ends wait, or it is closed."""
+        if self._line.batcher.end is not None:
+            return 0
         most = self._line.max_batch
         if len(self._lane) >= most or len(self._open) + len(self._ends) >= 20 * most:
             return 0

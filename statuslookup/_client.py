@@ -39,11 +39,11 @@ class StatusClient(Generic[KeyT, AnswerT]):
     Lookups that wait for the rate limit ride together in the next request, and equal keys are asked once.
 
     ``timeout`` is the deadline of a lookup in seconds: queue, rate limit, retries and HTTP together;
-    ``None`` waits for ever. ``limiter`` replaces the limiter that all clients of one provider account
-    share. ``retry`` says which failures are asked again. ``linger`` is how long, in seconds, a request
-    that could go at once waits for more keys; a full batch does not wait. ``transport`` is an httpx
-    transport to send through (proxy, TLS, tests); it stays yours to close. ``clock`` is for tests that
-    do not want to wait.
+    ``None`` waits for ever. ``limiter`` replaces the one that this client shares with all others of its
+    event loop that the provider counts together. ``retry`` says which failures are asked again. ``linger``
+    is how long, in seconds, a request that could go at once waits for more keys; a full batch does not
+    wait. ``transport`` is an httpx transport to send through (proxy, TLS, tests); it stays yours to close.
+    ``clock`` is for tests that do not want to wait.
 
     A client belongs to the event loop that uses it first. Close it with ``aclose()`` or ``async with``.
     """
@@ -71,7 +71,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         self._timeout = _checked_timeout(timeout)
         self._limiter = limiter
         self._retry = retry
-        self._linger = linger
+        self._linger = float(linger)
         self._transport = transport
         self._clock = clock
         self._context = copy_context()
@@ -124,19 +124,22 @@ class StatusClient(Generic[KeyT, AnswerT]):
         wanted = dict.fromkeys(check(key) for key in keys)
         statuses: dict[KeyT, AnswerT | None] = {}
         errors: dict[KeyT, StatusLookupError] = {}
+        refusal: AuthenticationError | None = None
         async with aclosing(self._ends_of(wanted, timeout)) as batches:
             async for ends in batches:
                 for key, end in ends:
                     if isinstance(end, ClosedError):
-                        raise end
+                        # A copy, because its traceback leads here, and from here to what was taken.
+                        raise end.fresh()
                     if isinstance(end, StatusLookupError):
                         errors[key] = end
+                        if isinstance(end, AuthenticationError):
+                            refusal = end
                     else:
                         statuses[key] = end
-                refusals = [error for error in errors.values() if isinstance(error, AuthenticationError)]
-                if refusals:
+                if refusal is not None:
                     unasked = [key for key in wanted if key not in statuses and key not in errors]
-                    errors |= {key: refusals[0].fresh() for key in unasked}
+                    errors |= {key: refusal.fresh() for key in unasked}
                     break
         if errors:
             raise IncompleteError(statuses, errors)
@@ -160,7 +163,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
             async for ends in batches:
                 for key, end in ends:
                     if isinstance(end, AuthenticationError | ClosedError):
-                        raise end
+                        raise end.fresh()
                     if isinstance(end, StatusLookupError):
                         yield Outcome(key, None, end)
                     else:
@@ -203,6 +206,13 @@ class StatusClient(Generic[KeyT, AnswerT]):
                 " in the loop that used it first"
             )
         provider, limit = self._provider, self._provider.rate_limit
+        sender = Sender(
+            provider=provider.name,
+            base_url=provider.base_url,
+            secret=provider.secret,
+            transport=self._transport,
+        )
+        # Only after the sender, which may fail: nobody releases the bucket of a client that never opened.
         if self._limiter is not None:
             limiter = self._limiter
         elif limit is None:
@@ -210,24 +220,19 @@ class StatusClient(Generic[KeyT, AnswerT]):
         else:
             self._shared = SharedBucket(provider.budget, limit, loop=loop, clock=self._clock)
             limiter = self._shared.bucket
-        self._sender = Sender(
-            provider=provider.name,
-            base_url=provider.base_url,
-            secret=provider.secret,
-            transport=self._transport,
-        )
         batcher: Batcher[KeyT, AnswerT] = Batcher()
         dispatcher = Dispatcher(
             provider,
             batcher,
             limiter,
-            self._sender.send,
+            sender.send,
             retry=self._retry,
             linger=self._linger,
             clock=self._clock,
             context=self._context,
         )
         self._loop = loop
+        self._sender = sender
         self._line = Line(batcher, dispatcher, self._clock, provider.max_batch)
         return self._line
 
@@ -266,8 +271,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
         if self._line is not None and not self._is_closed:
-            _warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            # First, because the warning may be an error.
             self._release()
+            _warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
     def _release(self) -> None:
         if self._shared is not None:
@@ -281,4 +287,4 @@ def _checked_timeout(timeout: object) -> float | None:
         raise TypeError(f"timeout is a number of seconds or None, not {type(timeout).__name__}")
     if not 0 < timeout < math.inf:
         raise ValueError(f"timeout must be above 0 seconds, or None to wait for ever, not {timeout}")
-    return timeout
+    return float(timeout)

@@ -1,15 +1,15 @@
-"""The demo: a campaign is looked up at the sandbox over real HTTP, and a table says what that took."""
+"""The demo: lookups at both providers, played by the sandbox over real HTTP, and tables of what they took."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Generic
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from typing import Any, Generic, TypeAlias
 
 from attrs import frozen
 from rich import box
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -18,11 +18,27 @@ from ._client import StatusClient
 from ._clock import SYSTEM_CLOCK
 from ._model import AnswerT, ClientStats, CustomId, DeliveryState, KeyT, RateLimit
 from ._provider import Provider
-from .sandbox import Sandbox
+from .greenapi import GreenAPI
+from .sandbox import Instance, Sandbox
 from .smsfire import MessageKey, SMSFire
 
-States = Counter[DeliveryState | None]
-"""How many messages are in each state; ``None`` are the unknown ones."""
+States: TypeAlias = Counter[DeliveryState | None]
+"""How many messages or receipts are in each state; ``None`` are the unknown ones."""
+
+
+@frozen
+class Noun:
+    """How to say what was counted."""
+
+    one: str
+    many: str
+    what_has_a_state: str = ""
+
+
+_MESSAGES = Noun("message", "messages", "Messages")
+_STORIES = Noun("story", "stories", "Receipts")
+_REQUESTS = Noun("request", "requests")
+_REJECTIONS = Noun("rejection", "rejections")
 
 _LATENCY = 0.05
 _BAR_WIDTH = 24
@@ -43,33 +59,54 @@ _CAMPAIGN: Sequence[DeliveryState | None] = (
 # It has no divisor in common with 100, so that every hundred messages in a row have every state, mixed.
 _STRIDE = 37
 
+# So few stories that, at 1 request a second, they take no longer than the campaign beside them.
+_MESSAGES_A_STORY = 400
+_MOST_STORIES = 12
+_COROUTINES_A_STORY = 2
 
-def run_smsfire(
+
+def run_demo(
     messages: int,
     *,
     out: Console,
     err: Console,
-    run: "Callable[[Callable[[], Awaitable[Report]]], Report]",
+    run: "Callable[[Callable[[], Awaitable[Sequence[Report]]]], Sequence[Report]]",
 ) -> str | None:
-    """Look the campaign up, write the table to ``out``, and return what is wrong with it, if anything.
+    """Look up at both providers at once, write a table of each to ``out``, and return what is wrong.
 
     ``run`` runs an async function to its end.
     """
     sandbox = Sandbox(latency=_LATENCY)
+    instance = sandbox.add_instance()
     keys, expected = _add_campaign(sandbox, messages)
+    stories, expected_receipts = _add_stories(instance, messages)
     with sandbox.serve() as url:
-        provider = SMSFire("sandbox", base_url=url)
+        smsfire = Lookups(
+            SMSFire("sandbox", base_url=url), keys, _MESSAGES, states_of=lambda status: [status.state]
+        )
+        green_api = Lookups(
+            GreenAPI(instance.id_instance, "sandbox", api_url=url),
+            stories,
+            _STORIES,
+            times=_COROUTINES_A_STORY,
+            states_of=lambda statistic: [receipt.state for receipt in statistic.receipts] or [None],
+        )
         err.print(
-            f"Looking up {_counted(messages, 'message')} at once, each in a coroutine of its own.\n"
-            f"The sandbox answers as {provider.name} does: {_in_words(provider.rate_limit)},"
-            f" {_LATENCY * 1000:.0f} ms away.",
+            f"Looking up {_counted(messages, _MESSAGES)} at once, each in a coroutine of its own.\n"
+            f"The sandbox answers as SMSFire does: {_in_words(smsfire.provider.rate_limit)},"
+            f" {_LATENCY * 1000:.0f} ms away.\n"
+            f"Beside that {_counted(len(stories), _STORIES)}, each in {_COROUTINES_A_STORY} coroutines.\n"
+            f"The sandbox answers as GREEN-API does: {_in_words(green_api.provider.rate_limit)}.",
             highlight=False,
         )
-        lookups = Lookups(provider, keys, state_of=lambda status: status.state)
-        with _progress(lookups, err):
-            report = run(lookups.run)
-    out.print(table_of(report))
-    return _disagreement(report, sandbox, expected)
+        all_lookups = (smsfire, green_api)
+        with _progress(all_lookups, err):
+            reports = run(lambda: _run_all(all_lookups))
+    for report in reports:
+        out.print(table_of(report))
+    return _disagreement(reports[0], sandbox, expected) or _disagreement(
+        reports[1], instance, expected_receipts
+    )
 
 
 def _add_campaign(sandbox: Sandbox, messages: int) -> tuple[list[MessageKey], States]:
@@ -86,16 +123,45 @@ def _add_campaign(sandbox: Sandbox, messages: int) -> tuple[list[MessageKey], St
     return keys, expected
 
 
-def _disagreement(report: "Report", sandbox: Sandbox, expected: States) -> str | None:
+def _add_stories(instance: Instance, messages: int) -> tuple[list[str], States]:
+    """Make stories known to the instance; return their keys, and the receipts that they should give."""
+    keys: list[str] = []
+    expected: States = Counter()
+    for number in range(1, max(1, min(messages // _MESSAGES_A_STORY, _MOST_STORIES)) + 1):
+        key = f"BAE5{number:012X}"
+        receipts = (
+            *(DeliveryState.READ,) * (20 + number),
+            *(DeliveryState.DELIVERED,) * 8,
+            *(DeliveryState.SENT,) * (number % 4),
+        )
+        if number == _MOST_STORIES:
+            expected[None] += 1
+        else:
+            instance.add_statistic(key, *receipts)
+            expected.update(receipts)
+        keys.append(key)
+    return keys, expected
+
+
+async def _run_all(all_lookups: "Sequence[Lookups[Any, Any]]") -> "Sequence[Report]":
+    async with AsyncExitStack() as clients:
+        for lookups in all_lookups:
+            await clients.enter_async_context(lookups.client)
+        return await asyncio.gather(*(lookups.run() for lookups in all_lookups))
+
+
+def _disagreement(report: "Report", account: Sandbox | Instance, expected: States) -> str | None:
     stats = report.stats
-    if (stats.requests, stats.rejections) != (sandbox.requests, sandbox.rejections):
+    if (stats.requests, stats.rejections) != (account.requests, account.rejections):
         return (
-            f"the client counted {_counted(stats.requests, 'request')} and"
-            f" {_counted(stats.rejections, 'rejection')}, the sandbox {sandbox.requests} and"
-            f" {sandbox.rejections}"
+            f"{report.provider}: the client counted {_counted(stats.requests, _REQUESTS)} and"
+            f" {_counted(stats.rejections, _REJECTIONS)}, the sandbox {account.requests} and"
+            f" {account.rejections}"
         )
     if report.states != expected:
-        return "the states that were looked up are not the ones that the sandbox was given"
+        return (
+            f"{report.provider}: the states that were looked up are not the ones that the sandbox was given"
+        )
     return None
 
 
@@ -103,6 +169,8 @@ def _disagreement(report: "Report", sandbox: Sandbox, expected: States) -> str |
 class Report:
     """What became of the messages, and what it took to learn it."""
 
+    noun: Noun
+    keys: int
     provider: str
     rate_limit: RateLimit | None
     states: States
@@ -111,71 +179,80 @@ class Report:
 
 
 class Lookups(Generic[KeyT, AnswerT]):
-    """Looks up keys at one provider as a bot does: each in a coroutine of its own, all at once."""
+    """Looks up keys at one provider as a bot does: each in ``times`` coroutines of its own, all at once."""
 
     def __init__(
         self,
         provider: Provider[KeyT, AnswerT],
         keys: Sequence[KeyT],
+        noun: Noun,
         *,
-        state_of: Callable[[AnswerT], DeliveryState],
+        times: int = 1,
+        states_of: Callable[[AnswerT], Iterable[DeliveryState | None]],
     ) -> None:
         self.provider = provider
         self.keys = keys
         self.states: States = Counter()
-        self._state_of = state_of
+        self.done: set[KeyT] = set()
         # The last ones of many messages wait for minutes, and that is what they are here to show.
-        self._client = StatusClient(provider, timeout=None)
+        self.client = StatusClient(provider, timeout=None)
+        self._noun = noun
+        self._times = times
+        self._states_of = states_of
 
     @property
     def stats(self) -> ClientStats:
-        return self._client.stats()
+        return self.client.stats()
 
     async def run(self) -> Report:
-        async with self._client:
-            started_at = SYSTEM_CLOCK.time()
-            await asyncio.gather(*map(self._look_up, self.keys))
-            seconds = SYSTEM_CLOCK.time() - started_at
+        started_at = SYSTEM_CLOCK.time()
+        await asyncio.gather(*map(self._look_up, [*self.keys] * self._times))
         return Report(
+            noun=self._noun,
+            keys=len(self.keys),
             provider=self.provider.name,
             rate_limit=self.provider.rate_limit,
             states=self.states,
-            seconds=seconds,
+            seconds=SYSTEM_CLOCK.time() - started_at,
             stats=self.stats,
         )
 
     async def _look_up(self, key: KeyT) -> None:
-        answer = await self._client.get(key)
-        self.states[None if answer is None else self._state_of(answer)] += 1
+        answer = await self.client.get(key)
+        if key not in self.done:
+            self.done.add(key)
+            self.states.update([None] if answer is None else self._states_of(answer))
 
 
-def _progress(lookups: Lookups[KeyT, AnswerT], console: Console) -> AbstractContextManager[object]:
+def _progress(all_lookups: Sequence[Lookups[Any, Any]], console: Console) -> AbstractContextManager[object]:
     # FORCE_COLOR makes a file a terminal to rich, and a bar in a log is a nuisance all the same.
     is_terminal = console.is_interactive and console.file.isatty()
-    return _LookupProgress(lookups, console) if is_terminal else nullcontext()
+    return _LookupProgress(all_lookups, console) if is_terminal else nullcontext()
 
 
-class _LookupProgress(Progress, Generic[KeyT, AnswerT]):
-    """A progress bar that looks for itself how far the lookups are."""
+class _LookupProgress(Progress):
+    """Progress bars that look for themselves how far the lookups are."""
 
-    def __init__(self, lookups: Lookups[KeyT, AnswerT], console: Console) -> None:
-        self._lookups = lookups
+    def __init__(self, all_lookups: Sequence[Lookups[Any, Any]], console: Console) -> None:
+        self._lookups: dict[TaskID, Lookups[Any, Any]] = {}
         super().__init__(
-            TextColumn(lookups.provider.name),
+            TextColumn("{task.description}"),
             BarColumn(_BAR_WIDTH),
             TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
             TextColumn("{task.fields[requests]}"),
             _TimeColumn(),
             console=console,
         )
-        self.add_task("", total=len(lookups.keys), requests="")
+        for lookups in all_lookups:
+            task = self.add_task(lookups.provider.name, total=len(lookups.keys), requests="")
+            self._lookups[task] = lookups
 
     def get_renderables(self) -> Iterable[RenderableType]:
         # Called ten times a second. Answers come in bursts, and from an update for each single one the
         # pace between bursts, and so the time left, could not be told.
-        done, requests = self._lookups.states.total(), _counted(self._lookups.stats.requests, "request")
-        for task in self.task_ids:
-            self.update(task, completed=done, requests=requests)
+        for task, lookups in self._lookups.items():
+            requests = _counted(lookups.stats.requests, _REQUESTS)
+            self.update(task, completed=len(lookups.done), requests=requests)
         yield from super().get_renderables()
 
 
@@ -190,26 +267,26 @@ class _TimeColumn(ProgressColumn):
 def table_of(report: Report) -> Table:
     """Return what the demo ends with; it fits into 80 columns and needs neither colours nor Unicode."""
     stats, limit = report.stats, report.rate_limit
-    messages, most = report.states.total(), max(report.states.values())
-    table = Table(box=box.SIMPLE_HEAD, title=f"{report.provider}, {_counted(messages, 'message')}")
+    total, most = report.states.total(), max(report.states.values())
+    table = Table(box=box.SIMPLE_HEAD, title=f"{report.provider}, {_counted(report.keys, report.noun)}")
     table.add_column("State")
-    table.add_column("Messages", justify="right")
+    table.add_column(report.noun.what_has_a_state, justify="right")
     table.add_column("Share", justify="right")
     table.add_column(width=_CHART_WIDTH)
     for state in (*DeliveryState, None):
         count = report.states[state]
-        # Every provider can leave a message unknown, but none has every state.
+        # Every provider can leave a key unknown, but none has every state.
         if count or state is None:
             bar = _bar(count / most, _colour_of(state))
-            table.add_row(state or "unknown", f"{count:,}", f"{count / messages:.1%}", bar)
+            table.add_row(state or "unknown", f"{count:,}", f"{count / total:.1%}", bar)
     table.add_section()
     table.add_row("Requests made", f"{stats.requests:,}")
     table.add_row("Keys a request", f"{stats.keys_per_request:.1f}")
     table.add_row("Rejections", Text(f"{stats.rejections:,}", "bold red" if stats.rejections else "green"))
-    table.add_row("Lookups a second", f"{messages / report.seconds:,.1f}")
+    table.add_row("Lookups a second", f"{stats.lookups / report.seconds:,.1f}")
     table.add_row("Elapsed", _duration(report.seconds), style="bold")
     if limit is not None:
-        table.add_row("One lookup a request would take", _duration(messages * limit.interval))
+        table.add_row("One lookup a request would take", _duration(stats.lookups * limit.interval))
     return table
 
 
@@ -230,11 +307,11 @@ def _colour_of(state: DeliveryState | None) -> str:
 
 
 def _in_words(limit: RateLimit | None) -> str:
-    return "no limit" if limit is None else f"{1 / limit.interval:g} requests a second"
+    return "no limit" if limit is None else f"{_counted(round(1 / limit.interval), _REQUESTS)} a second"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+def _counted(count: int, noun: Noun) -> str:
+    return f"{count:,} {noun.one if count == 1 else noun.many}"
 
 
 def _duration(seconds: float, *, digits: int = 1) -> str:

@@ -106,10 +106,11 @@ class Dispatcher(Generic[KeyT, AnswerT]):
     def _ask(self) -> None:
         self._timer = None
         self.asked_at = self._clock.time()
-        # The request belongs to no caller, so it does not run in the context of whoever came first. The
-        # loop's task factory does not make it: an eager task would begin right here, inside a caller or
-        # another request, and a context cannot be entered twice.
-        task = asyncio.Task(self._run(), loop=asyncio.get_running_loop(), context=self._context)
+        # The request belongs to no caller, so it does not run in the context of whoever came first, but in
+        # one of its own, for what an instrumentation keeps there. The loop's task factory does not make it:
+        # an eager task would begin right here, inside a caller or another request.
+        context = self._context.copy()
+        task = asyncio.Task(self._run(), loop=asyncio.get_running_loop(), context=context)
         self._tasks.add(task)
         self._asker = task
         self.is_asking = True
@@ -176,8 +177,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self._note_health(problem)
         if again:
             now = self._clock.time()
-            self._batcher.put_back(again, now=now)
-            self.retries += len(again)
+            self.retries += self._batcher.put_back(again, now=now)
             if now + pause > self._paused_until:
                 self._paused_until = now + pause
                 # Whoever asks already, or is about to, has to wait as well.
@@ -194,6 +194,8 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         delays: dict[tuple[type[ProviderError], int], float | None] = {}
         for entry in failed:
             error = cast("ProviderError", ends[entry.key])
+            # It leads to the frames of the exchange, and they to all its ends: to this error, in a circle.
+            error.__traceback__ = None
             if not isinstance(error, RateLimitedError):
                 entry.attempts += 1
             if isinstance(error, TransportError | ServerError | RateLimitedError):
@@ -216,6 +218,9 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         """End the lookups of a request that did not come to its end: cancelled from outside, or by a bug."""
         if isinstance(error, asyncio.CancelledError):
             end: StatusLookupError = _cut_off()
+        elif isinstance(error, StatusLookupError):
+            # The limiter's own words, such as that it is in use on another event loop.
+            end = error
         else:
             end = ProviderError(f"{type(error).__name__} in the exchange", provider=self._provider.name)
             logger.error("lookups ended by a bug, in a provider, a limiter or here", exc_info=error)

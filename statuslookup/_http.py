@@ -4,11 +4,13 @@ The only room that knows httpx. It uses httpx's transports and not its client, b
 keeps cookies and raises errors that hold their request.
 """
 
+import logging
 import ssl
 import time
 import zlib
-from collections.abc import AsyncIterable, Callable
-from typing import Final, NoReturn, TypeAlias, cast
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import Final, NoReturn, Self, TypeAlias, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -38,6 +40,25 @@ _WHAT_FAILED: Final = {
 
 Transport: TypeAlias = httpx.AsyncBaseTransport
 
+_secret_in_use: ContextVar[Secret | None] = ContextVar("statuslookup_secret_in_use", default=None)
+
+
+class _Scrubber(logging.Filter):
+    """Takes the secret out of what is logged while a request is under way."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        secret = _secret_in_use.get()
+        if secret is not None and secret.reveal() in (message := record.getMessage()):
+            record.msg, record.args = message.replace(secret.reveal(), PLACEHOLDER), None
+        return True
+
+
+# httpcore logs the headers of answers, and a redirect may echo the URL; hpack logs all headers of HTTP/2.
+for _name in ("connection", "http11", "http2", "proxy", "socks"):
+    logging.getLogger(f"httpcore.{_name}").addFilter(_Scrubber())
+for _name in ("hpack", "table"):
+    logging.getLogger(f"hpack.{_name}").addFilter(_Scrubber())
+
 
 class Sender:
     """Sends requests to one provider, each over a transport that it makes itself or was given.
@@ -60,21 +81,24 @@ class Sender:
         self._secret = secret
         self._transport = _new_transport(base_url) if transport is None else transport
         self._owns_transport = transport is None
-        # A transport that ends in this process (an ASGI app, a mock) has to be able to read the header.
-        over_a_socket = isinstance(self._transport, httpx.AsyncHTTPTransport)
-        self._header_type = _SealedBytes if over_a_socket else bytes
+        # Where a request ends in this process (an ASGI app, a mock), or with a transport that is not
+        # httpx's own, somebody has to be able to read it.
+        self._seals = _reaches_a_socket(self._transport)
         self._wall_time = wall_time
 
     async def send(self, request: Request) -> Response:
         """Return the provider's answer, whatever its status, or raise a ``ProviderError`` if it has none."""
+        _secret_in_use.set(self._secret)
         try:
             return await self._exchange(request)
-        except ProviderError:
-            raise
         except Exception as error:  # noqa: BLE001 # an injected transport may raise anything; no lookup may hang
             problem = self._translate(error)
-        # Raised here, so that no context leads to an error that holds the request with its secret.
-        raise problem
+        # Raised here and anew, so that neither a context nor a traceback leads to the request with its secret
+        # or to the answer's body.
+        try:
+            raise problem
+        finally:
+            del problem
 
     async def _exchange(self, request: Request) -> Response:
         response = await self._transport.handle_async_request(self._seal(request))
@@ -94,7 +118,6 @@ class Sender:
 
     def _seal(self, request: Request) -> httpx.Request:
         """Put the secret in, where only the wire will show it."""
-        secret = self._secret.reveal()
         headers: list[tuple[bytes, bytes]] = [
             (b"Accept", b"application/json"),
             (b"Accept-Encoding", b"gzip"),
@@ -103,20 +126,24 @@ class Sender:
         if request.content is not None:
             headers.append((b"Content-Type", b"application/json"))
         if request.authorization is not None:
-            credentials = request.authorization.replace(PLACEHOLDER, secret).encode("ascii")
-            headers.append((b"Authorization", self._header_type(credentials)))
-        url = f"{self._base_url}{request.path}"
-        query = f"?{request.query}" if request.query else ""
-        sealed = httpx.Request(
+            credentials = self._fill_in(request.authorization).encode("ascii")
+            sealed = _SealedBytes(credentials, request.authorization) if self._seals else credentials
+            headers.append((b"Authorization", sealed))
+        url, query = self._base_url, f"?{request.query}" if request.query else ""
+        result = httpx.Request(
             request.method,
-            url + query,
+            f"{url}{request.path}{query}",
             headers=headers,
             content=request.content,
             extensions={"timeout": _TIMEOUTS},
         )
         if PLACEHOLDER in request.path:
-            sealed.url = _SealedURL(url.replace(PLACEHOLDER, secret) + query)
-        return sealed
+            wire = httpx.URL(f"{url}{self._fill_in(request.path)}{query}")
+            result.url = _SealedURL(result.url, wire, seals=self._seals)
+        return result
+
+    def _fill_in(self, text: str) -> str:
+        return text.replace(PLACEHOLDER, self._secret.reveal())
 
     async def _read(self, response: httpx.Response) -> bytes:
         """Return the whole body, never holding more than its cap, also of one that expands."""
@@ -136,6 +163,8 @@ class Sender:
         return bytes(body)
 
     def _translate(self, error: Exception) -> ProviderError:
+        if isinstance(error, ProviderError):
+            return error.fresh()
         if isinstance(error, zlib.error):
             return self._decode_error("the answer's compressed body is damaged")
         if isinstance(error, TimeoutError):
@@ -157,36 +186,83 @@ class Sender:
 
 
 class _SealedBytes(bytes):
-    """A header's value that goes over the wire as it is, and reads as a placeholder to whoever decodes it.
+    """A value that goes over the wire as it is, and reads as another text to whoever decodes it.
 
     An instrumentation may sit below every transport of ours (it patches httpx's own), and it copies
     headers; so the value itself has to keep the secret.
     """
 
+    _shown: str
+
+    def __new__(cls, value: bytes, shown: str) -> Self:
+        sealed = super().__new__(cls, value)
+        sealed._shown = shown
+        return sealed
+
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return PLACEHOLDER
+        return self._shown
 
     def __str__(self) -> str:
-        return PLACEHOLDER
+        return self._shown
 
     def __format__(self, format_spec: str) -> str:
-        return format(PLACEHOLDER, format_spec)
+        return format(self._shown, format_spec)
 
     def __repr__(self) -> str:
-        return repr(PLACEHOLDER.encode())
+        return repr(self._shown.encode())
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret cannot be pickled")
 
 
 class _SealedURL(httpx.URL):
-    """A URL with a secret in its path; as a text it shows its host only."""
+    """A URL that shows a placeholder, but has the secret where a transport reads what it has to send.
+
+    httpcore has a request extension for that, ``target``: but it sends it to a proxy, too.
+    """
+
+    def __init__(self, shown: httpx.URL, wire: httpx.URL, *, seals: bool) -> None:
+        super().__init__(shown)
+        # httpx's own transport reads the raw path alone; one that ends in this process reads both.
+        self._path = shown.path if seals else wire.path
+        self._raw_path = _SealedBytes(wire.raw_path, shown.raw_path.decode()) if seals else wire.raw_path
+
+    @property
+    def path(self) -> str:
+        return self._path
+
+    @property
+    def raw_path(self) -> bytes:
+        return self._raw_path
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.netloc.decode('ascii')}/{PLACEHOLDER}"
 
-    def __repr__(self) -> str:
-        return f"URL({str(self)!r})"
+
+def _reaches_a_socket(transport: object) -> bool:
+    """Tell whether this is httpx's transport to a socket, or holds one, as instrumentations do."""
+    seen: list[object] = []
+    waiting = [transport]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, httpx.AsyncHTTPTransport):
+            return True
+        if not any(one is other for other in seen):
+            seen.append(one)
+            held = getattr(one, "__dict__", {}).values()
+            waiting.extend(each for each in _flat(held) if hasattr(type(each), "handle_async_request"))
+    return False
+
+
+def _flat(values: Iterable[object]) -> Iterator[object]:
+    """Yield the values, and in place of a collection what is in it."""
+    for value in values:
+        if isinstance(value, dict):
+            yield from value.values()
+        elif isinstance(value, list | tuple):
+            yield from value
+        else:
+            yield value
 
 
 def _new_transport(base_url: str) -> httpx.AsyncHTTPTransport:

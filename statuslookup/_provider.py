@@ -79,7 +79,7 @@ def checked_base_url(url: str, *, parameter: str) -> str:
         raise ValueError(
             f"{parameter} must hold no user, query or fragment: only scheme, host, port and path"
         )
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError(
             f"{parameter} must be https: over http, anybody on the way could read the credentials"
         )
@@ -93,7 +93,8 @@ def checked_rate_limit(rate_limit: RateLimit | None) -> RateLimit | None:
     return rate_limit
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, by its name alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,10 +1,12 @@
 """What travels between a provider and the sender: requests, answers, and the secret that is put in last."""
 
+import os
+from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
 
-from attrs import frozen
+from attrs import field, frozen
 
 PLACEHOLDER = "***"
 """Stands in a request's path or ``Authorization`` header where the sender puts the secret."""
@@ -13,19 +15,32 @@ PLACEHOLDER = "***"
 class Secret:
     """A text that shows itself to nobody but to ``reveal()``."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("reveal",)
+    reveal: Callable[[], str]
 
     def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        return self._text
+        # A function, so that a walk over the attributes does not find the text either.
+        self.reveal = lambda: text
 
     def __repr__(self) -> str:
         return f"Secret({PLACEHOLDER})"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a secret cannot be pickled; build the provider anew where it is needed")
+
+
+def read_environment(environ: Mapping[str, str] | None, *names: str) -> dict[str, Secret]:
+    """Return the variables that are set and not empty, as secrets: no traceback with locals shows them."""
+    values = os.environ if environ is None else environ
+    return {name: Secret(value) for name in names if (value := values.get(name))}
+
+
+def require(found: Mapping[str, Secret], *names: str, instead: str = "") -> None:
+    """Raise a ``ValueError`` that names the variables which are missing, if there are any."""
+    missing = [name for name in names if name not in found]
+    if missing:
+        other = f", or {instead} instead" if instead else ""
+        raise ValueError(f"the environment variable {' and '.join(missing)} must be set{other}")
 
 
 @frozen
@@ -45,7 +60,7 @@ class Response:
     """One HTTP answer, read whole."""
 
     status_code: int
-    content: bytes = b""
+    content: bytes = field(default=b"", repr=False)
     retry_after: float | None = None
     """The seconds that the provider asks to wait."""
 

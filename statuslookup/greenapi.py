@@ -5,6 +5,7 @@ Source of every fact here: GREEN-API, "GetStatusStatistic", "Common errors" and 
 
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -16,11 +17,10 @@ from ._provider import (
     checked_base_url,
     checked_rate_limit,
     error_of,
-    from_environment,
     host_of,
     items_of,
 )
-from ._wire import PLACEHOLDER, Request, Response, Secret
+from ._wire import PLACEHOLDER, Request, Response, Secret, read_environment, require
 from .errors import DecodeError, ProviderError, QuotaExceededError
 
 _NAME = "GREEN-API"
@@ -49,6 +49,11 @@ class GreenAPI:
     statistic without receipts.
     """
 
+    # For the repr, which a traceback with locals shows also where __init__ refused an argument.
+    base_url: str = ""
+    rate_limit: RateLimit | None = None
+    id_instance: int = 0
+
     def __init__(
         self,
         id_instance: int | str,
@@ -57,17 +62,20 @@ class GreenAPI:
         api_url: str = _API_URL,
         rate_limit: RateLimit | None = RateLimit(1, per=1.0),  # noqa: B008 # frozen, and shown as it is in help()
     ) -> None:
+        kind, secret = type(api_token_instance), Secret(api_token_instance)
+        # From here on, no traceback shows it, not even one with its frames' locals.
+        del api_token_instance
         if isinstance(id_instance, bool) or not isinstance(id_instance, int | str):
             raise TypeError(f"id_instance is an int, not {type(id_instance).__name__}")
         if not (str(id_instance).isascii() and str(id_instance).isdigit()):
             raise ValueError("id_instance must be the digits that GREEN-API's console shows")
-        if not isinstance(api_token_instance, str):
-            raise TypeError(f"api_token_instance is a str, not {type(api_token_instance).__name__}")
-        if not _TOKEN.fullmatch(api_token_instance):
+        if not issubclass(kind, str):
+            raise TypeError(f"api_token_instance is a str, not {kind.__name__}")
+        if not _TOKEN.fullmatch(secret.reveal()):
             raise ValueError("api_token_instance must be GREEN-API's token alone: letters and digits")
         self.name = _NAME
         self.base_url = checked_base_url(api_url, parameter="api_url")
-        self.secret = Secret(api_token_instance)
+        self.secret = secret
         self.rate_limit = checked_rate_limit(rate_limit)
         self.max_batch = 1
         self.id_instance = int(id_instance)
@@ -79,10 +87,15 @@ class GreenAPI:
         ``environ`` replaces the process's environment; ``options`` are those of the class. What is missing
         is a ``ValueError`` that names it; the URL may be given as the option ``api_url`` instead.
         """
-        id_instance, token = from_environment(environ, "GREEN_API_ID_INSTANCE", "GREEN_API_TOKEN")
+        names = ["GREEN_API_ID_INSTANCE", "GREEN_API_TOKEN"]
         if "api_url" not in options:
-            (options["api_url"],) = from_environment(environ, "GREEN_API_URL")
-        return cls(id_instance, token, **options)
+            names.append("GREEN_API_URL")
+        found = read_environment(environ, *names)
+        del environ
+        require(found, *names)
+        if "GREEN_API_URL" in found:
+            options["api_url"] = found["GREEN_API_URL"].reveal()
+        return cls(found["GREEN_API_ID_INSTANCE"].reveal(), found["GREEN_API_TOKEN"].reveal(), **options)
 
     def __repr__(self) -> str:
         return f"<GreenAPI {self.id_instance} at {self.base_url} rate_limit={self.rate_limit}>"
@@ -99,12 +112,7 @@ class GreenAPI:
             if not isinstance(item, dict) or not isinstance(item.get("typeWebhook"), str):
                 raise _decode_error("the webhook is not GREEN-API's", "typeWebhook is missing")
             if item["typeWebhook"] == "outgoingMessageStatus":
-                try:
-                    id_message = required(text)(item.get("idMessage"), None)
-                    receipt = _read_webhook({"chatId": "", **item})
-                except ValueError as problem:
-                    raise _decode_error("the webhook is not as documented", str(problem)) from None
-                statistics.append(StatusStatistic(id_message=id_message, receipts=(receipt,)))
+                statistics.append(_webhook_statistic(item))
         return statistics
 
     @property
@@ -130,25 +138,28 @@ class GreenAPI:
                     f"/waInstance{self.id_instance}/getStatusStatistic/{PLACEHOLDER}",
                     query=f"idMessage={quote(key, safe='')}",
                 )
-                results[key] = _statistic(key, response)
+                results[key] = _statistic(key, response, self.secret)
             except ProviderError as error:
                 results[key] = error
         return results
 
 
-def _statistic(key: str, response: Response) -> StatusStatistic:
+def _statistic(key: str, response: Response, secret: Secret) -> StatusStatistic:
     error = error_of(response, provider=_NAME)
     if isinstance(error, QuotaExceededError):
-        raise _with_quota(error, response)
+        raise _with_quota(error, response, secret)
     if error is not None:
         raise error
     receipts: list[Receipt] = []
     problems: list[str] = []
-    for item in items_of(response.content, provider=_NAME) if response.content else ():
+    items = [] if response.status_code == 204 else items_of(response.content, provider=_NAME)
+    for item in chain.from_iterable(map(_one_participant_each, items)):
         try:
-            receipts.extend(_read_receipt(one) for one in _one_participant_each(item))
+            receipts.append(_read_receipt(item))
         except ValueError as problem:
             problems.append(str(problem))
+    if problems and not receipts:
+        raise _decode_error("the answer is not a list of receipts", *dict.fromkeys(problems))
     return StatusStatistic(id_message=key, receipts=tuple(receipts), problems=tuple(problems))
 
 
@@ -161,30 +172,53 @@ def _one_participant_each(item: Any) -> Iterator[Any]:
         yield item
 
 
-def _with_quota(error: QuotaExceededError, response: Response) -> QuotaExceededError:
+def _with_quota(error: QuotaExceededError, response: Response, secret: Secret) -> QuotaExceededError:
     """Return the error with the counts of the body, as far as it has any."""
     try:
         status = decode(response.content)["invokeStatus"]
         error.used = integer(status.get("used"))
         error.total = integer(status.get("total"))
-        error.description = text(status.get("description"))
+        description = text(status.get("description"))
     except (AttributeError, LookupError, TypeError, ValueError):
-        pass
+        return error
+    if description is not None:
+        # The token is part of the URL, and a server may well quote that.
+        error.description = description.replace(secret.reveal(), PLACEHOLDER)
     return error
+
+
+def _webhook_statistic(item: dict[str, Any]) -> StatusStatistic:
+    id_message = item.get("idMessage")
+    if not isinstance(id_message, str) or not id_message:
+        raise _decode_error("the webhook is not as documented", "idMessage is no text, or empty")
+    try:
+        receipt = _read_webhook({"chatId": None, **item})
+    except ValueError as problem:
+        raise _decode_error("the webhook is not as documented", str(problem)) from None
+    return StatusStatistic(id_message=id_message, receipts=(receipt,))
 
 
 def _state(status: Any, _: object) -> DeliveryState:
     return _STATES.get(status, DeliveryState.UNKNOWN) if isinstance(status, str) else DeliveryState.UNKNOWN
 
 
+def _chat(value: Any, _: object) -> str:
+    return text(value) or ""
+
+
+def _remark(value: Any, _: object) -> str | None:
+    """Return a text; what is none is left out, for no receipt is worth less without its remark."""
+    return value if isinstance(value, str) else None
+
+
 _FIELDS: dict[str, tuple[str, Reading]] = {
     "timestamp": ("timestamp", unix_time),
     "status": ("status", text),
-    "description": ("description", text),
+    "description": ("description", _remark),
     "state": ("status", _state),
 }
 _read_receipt = reader(Receipt, {"participant": ("participant", required(text)), **_FIELDS})
-_read_webhook = reader(Receipt, {"participant": ("chatId", required(text)), **_FIELDS})
+_read_webhook = reader(Receipt, {"participant": ("chatId", _chat), **_FIELDS})
 
 
 def _decode_error(message: str, *problems: str) -> DecodeError:

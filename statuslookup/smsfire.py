@@ -5,7 +5,6 @@ Source of every fact here: SMSFire, "Consulta Status" and "Código de status".
 
 import base64
 import json
-import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self, TypeAlias, cast
@@ -20,11 +19,10 @@ from ._provider import (
     checked_base_url,
     checked_rate_limit,
     error_of,
-    from_environment,
     host_of,
     items_of,
 )
-from ._wire import PLACEHOLDER, Request, Response, Secret
+from ._wire import PLACEHOLDER, Request, Response, Secret, read_environment, require
 from .errors import DecodeError, ProviderError, RejectedError
 
 MessageKey: TypeAlias = int | CustomId
@@ -59,6 +57,11 @@ class SMSFire:
     returns no more items.
     """
 
+    # For the repr, which a traceback with locals shows also where __init__ refused an argument.
+    base_url: str = ""
+    rate_limit: RateLimit | None = None
+    max_batch: int = 0
+
     def __init__(
         self,
         token: str,
@@ -67,9 +70,12 @@ class SMSFire:
         rate_limit: RateLimit | None = RateLimit(2, per=1.0),  # noqa: B008 # frozen, and shown as it is in help()
         max_batch: int = _MAX_ITEMS,
     ) -> None:
-        if not isinstance(token, str):
-            raise TypeError(f"token is a str, not {type(token).__name__}")
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
+        kind, secret = type(token), Secret(token)
+        # From here on, no traceback shows it, not even one with its frames' locals.
+        del token
+        if not issubclass(kind, str):
+            raise TypeError(f"token is a str, not {kind.__name__}")
+        if not _is_token(secret):
             raise ValueError("token must be SMSFire's token alone: no spaces, no 'Basic ' before it")
         if isinstance(max_batch, bool) or not isinstance(max_batch, int):
             raise TypeError(f"max_batch is an int, not {type(max_batch).__name__}")
@@ -77,18 +83,18 @@ class SMSFire:
             raise ValueError(f"max_batch must be 1 to {_MAX_ITEMS}, the most items that SMSFire returns")
         self.name = _NAME
         self.base_url = checked_base_url(base_url, parameter="base_url")
-        self.secret = Secret(token)
+        self.secret = secret
         self.rate_limit = checked_rate_limit(rate_limit)
         self.max_batch = max_batch
 
     @classmethod
     def from_login(cls, user: str, password: str, **options: Any) -> Self:
         """Return the provider for a login of SMSFire's portal; ``options`` are those of the class."""
-        if not user or not password:
-            raise ValueError("user and password must not be empty")
-        if ":" in user:
-            raise ValueError("user must hold no colon: it is what parts the user from the password")
-        return cls(base64.b64encode(f"{user}:{password}".encode()).decode("ascii"), **options)
+        token = _token_of(user, password)
+        del user, password
+        if isinstance(token, Exception):
+            raise token
+        return cls(token.reveal(), **options)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
@@ -97,12 +103,15 @@ class SMSFire:
         ``environ`` replaces the process's environment; ``options`` are those of the class. What is missing
         is a ``ValueError`` that names it.
         """
-        values = os.environ if environ is None else environ
-        if values.get("SMSFIRE_USER") and not values.get("SMSFIRE_TOKEN"):
-            user, password = from_environment(environ, "SMSFIRE_USER", "SMSFIRE_PASSWORD")
-            return cls.from_login(user, password, **options)
-        (token,) = from_environment(environ, "SMSFIRE_TOKEN")
-        return cls(token, **options)
+        found = read_environment(environ, "SMSFIRE_TOKEN", "SMSFIRE_USER", "SMSFIRE_PASSWORD")
+        del environ
+        if "SMSFIRE_TOKEN" not in found and found:
+            require(found, "SMSFIRE_USER", "SMSFIRE_PASSWORD")
+            return cls.from_login(
+                found["SMSFIRE_USER"].reveal(), found["SMSFIRE_PASSWORD"].reveal(), **options
+            )
+        require(found, "SMSFIRE_TOKEN", instead="SMSFIRE_USER and SMSFIRE_PASSWORD")
+        return cls(found["SMSFIRE_TOKEN"].reveal(), **options)
 
     def __repr__(self) -> str:
         return f"<SMSFire {self.base_url} rate_limit={self.rate_limit} max_batch={self.max_batch}>"
@@ -178,6 +187,28 @@ class SMSFire:
             groups.extend(again)
             by_path = False
         return results
+
+
+def _is_token(secret: Secret) -> bool:
+    token = secret.reveal()
+    return bool(token) and token.isascii() and token.isprintable() and " " not in token
+
+
+def _token_of(user: object, password: object) -> Secret | Exception:
+    """Return the token of a login, or what to raise: from a frame that does not hold the password."""
+    if not isinstance(user, str) or not isinstance(password, str):
+        return TypeError(
+            f"user and password are str, not {type(user).__name__} and {type(password).__name__}"
+        )
+    if not user or not password:
+        return ValueError("user and password must not be empty")
+    if ":" in user:
+        return ValueError("user must hold no colon: it is what parts the user from the password")
+    try:
+        return Secret(base64.b64encode(f"{user}:{password}".encode()).decode("ascii"))
+    except UnicodeEncodeError:
+        # That error holds the whole text.
+        return ValueError("user and password must be text that can be written in UTF-8")
 
 
 def _is_about_a_key(error: ProviderError) -> bool:

@@ -28,6 +28,12 @@ def _every_loop() -> dict[str, LoopFactory]:
     return loops
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--chaos", type=int, default=100_000, metavar="N", help="lookups of test_chaos.py (default: 100,000)"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "virtual_time: run on a loop whose clock jumps")
     config.addinivalue_line("markers", "every_loop: run on asyncio, eager tasks and uvloop")

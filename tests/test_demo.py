@@ -25,6 +25,8 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="a process ca
 PRELUDE = "import os, runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
 RUN = "runpy.run_module('statuslookup', run_name='__main__', alter_sys=True)"
 
+ROWS = re.MULTILINE | re.DOTALL
+
 STATES_OF_400 = {
     "PENDING": 20,
     "SENT": 36,
@@ -70,16 +72,19 @@ def demo(*arguments: str, code: str = "", **changes: str) -> tuple[int, str, str
     return finish(start("demo", *arguments, code=code, env=environment(**changes)))
 
 
-def figures(table: str) -> dict[str, str]:
-    """Return the first figure of each row."""
+def figures(tables: str, provider: str = "SMSFire") -> dict[str, str]:
+    """Return the first figure of each row of a provider's table."""
+    # A terminal ends its lines with a carriage return as well.
+    tables = tables.replace("\r\n", "\n")
+    (table,) = re.findall(rf"^ *{provider}, [0-9,]+ \w+ *$(.*?)(?:^ *\S+, [0-9,]+ \w+ *$|\Z)", tables, ROWS)
     # Without Unicode the columns have lines between them.
     cells = (re.split(r"\s{2,}", line.replace("|", " ").strip()) for line in table.splitlines())
     return {row[0]: row[1] for row in cells if len(row) > 1}
 
 
-def states(table: str) -> dict[str, int]:
+def states(tables: str, provider: str = "SMSFire") -> dict[str, int]:
     names = [*DeliveryState, "unknown"]
-    return {name: int(value) for name, value in figures(table).items() if name in names}
+    return {name: int(value) for name, value in figures(tables, provider).items() if name in names}
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -118,7 +123,44 @@ def test_piped_output_is_plain_text_in_80_columns(piped: tuple[int, str, str]) -
     assert errors.splitlines() == [
         "Looking up 400 messages at once, each in a coroutine of its own.",
         "The sandbox answers as SMSFire does: 2 requests a second, 50 ms away.",
+        "Beside that 1 story, each in 2 coroutines.",
+        "The sandbox answers as GREEN-API does: 1 request a second.",
     ]
+
+
+def test_green_api_has_a_table_of_its_own(piped: tuple[int, str, str]) -> None:
+    tables = piped[1]
+    assert tables.index("SMSFire, 400 messages") < tables.index("GREEN-API, 1 story")
+    values = figures(tables, "GREEN-API")
+    assert states(tables, "GREEN-API") == {"SENT": 1, "DELIVERED": 8, "READ": 21, "unknown": 0}
+    # Two coroutines asked for the same story at once.
+    assert (values["Requests made"], values["Keys a request"], values["Rejections"]) == ("1", "1.0", "0")
+    assert values["One lookup a request would take"] == "2.0 s"
+
+
+@pytest.mark.parametrize(
+    ("messages", "stories"), [(1, 1), (400, 1), (799, 1), (800, 2), (4799, 11), (5000, 12), (100_000, 12)]
+)
+def test_stories_take_no_longer_than_the_campaign(messages: int, stories: int) -> None:
+    sandbox = Sandbox()
+    keys, expected = _demo._add_stories(sandbox.add_instance(), messages)
+    assert len(set(keys)) == len(keys) == stories
+    # All but the twelfth are known.
+    assert len(sandbox.instances[1101000001].statistics) == min(stories, 11)
+    assert expected[None] == (stories == 12)
+    requests_to_smsfire = -(-messages // 200)
+    assert stories - 1 <= (requests_to_smsfire - 1) / 2
+
+
+def test_the_default_size_takes_thirteen_seconds_and_no_rejection() -> None:
+    exit_code, tables, errors = demo()
+    assert exit_code == 0, errors
+    assert "Beside that 12 stories, each in 2 coroutines.\n" in errors
+    for provider, requests in (("SMSFire", "25"), ("GREEN-API", "12")):
+        values = figures(tables, provider)
+        assert (values["Requests made"], values["Rejections"]) == (requests, "0")
+        assert 11 <= float(values["Elapsed"].removesuffix(" s")) < 16
+    assert states(tables, "GREEN-API")["unknown"] == 1
 
 
 def test_it_runs_as_a_module_too() -> None:
@@ -232,8 +274,21 @@ def test_what_the_sandbox_counted_otherwise_is_said(
 
     exit_code, output = in_process(monkeypatch, MoreSeen)
     assert exit_code == 1
-    assert f"the client counted 1 request and 0 rejections, the sandbox {seen}\n" in output
+    assert f"Error: SMSFire: the client counted 1 request and 0 rejections, the sandbox {seen}\n" in output
     assert states(output)["READ"] == 45
+
+
+def test_what_the_instance_counted_otherwise_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class MoreSeen(Sandbox):
+        @contextlib.contextmanager
+        def serve(self, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+            with super().serve(host, port) as url:
+                yield url
+            self.instances[1101000001].requests += 1
+
+    exit_code, output = in_process(monkeypatch, MoreSeen)
+    assert exit_code == 1
+    assert "Error: GREEN-API: the client counted 1 request and 0 rejections, the sandbox 2 and 0\n" in output
 
 
 def test_a_rejection_that_both_sides_saw_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,7 +312,10 @@ def test_answers_that_are_not_what_the_sandbox_was_given_are_said(monkeypatch: p
 
     exit_code, output = in_process(monkeypatch, Forgetful)
     assert exit_code == 1
-    assert "Error: the states that were looked up are not the ones that the sandbox was given\n" in output
+    assert (
+        "Error: SMSFire: the states that were looked up are not the ones that the sandbox was given\n"
+        in output
+    )
 
 
 def test_a_lookup_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +325,7 @@ def test_a_lookup_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> Non
 
     exit_code, output = in_process(monkeypatch, Refusing, messages=1000)
     assert exit_code == 1
-    assert output.splitlines()[2:] == [
+    assert output.splitlines()[4:] == [
         "Error: SMSFire: the credentials were refused (status 401); check them"
     ]
 
@@ -281,7 +339,7 @@ def test_a_reader_that_has_gone_is_no_news() -> None:
     finally:
         os.close(write)
     assert exit_code == 1
-    assert len(errors.splitlines()) == 2, errors
+    assert len(errors.splitlines()) == 4, errors
 
 
 def test_a_broken_pipe_is_no_news_with_a_rich_that_raises_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +355,7 @@ def test_a_full_disk_is_one_line() -> None:
     with open("/dev/full", "w") as full:
         exit_code, _, errors = finish(start("demo", "--messages", "100", stdout=full))
     assert exit_code == 1
-    assert errors.splitlines()[2:] == ["Error: [Errno 28] No space left on device"]
+    assert errors.splitlines()[4:] == ["Error: [Errno 28] No space left on device"]
 
 
 # --- Ctrl-C ---------------------------------------------------------------------------------------
@@ -308,7 +366,8 @@ def test_an_interruption_at_the_beginning_is_one_line_and_130() -> None:
     process = start("demo")
     assert process.stderr is not None
     assert process.stderr.readline().startswith("Looking up 5,000 messages")
-    assert process.stderr.readline().startswith("The sandbox")
+    for beginning in ("The sandbox", "Beside that", "The sandbox"):
+        assert process.stderr.readline().startswith(beginning)
     process.send_signal(signal.SIGINT)
     # The whole demo would take longer than this.
     assert finish(process, within=10) == (130, "", "Interrupted.\n")
@@ -343,7 +402,7 @@ StatusClient.aclose = close_and_say_so
 """
     exit_code, output, errors = finish(start("demo", code=code), within=11)
     assert (exit_code, output) == (130, "")
-    assert errors.splitlines()[2:] == ["Closed.", "Interrupted."]
+    assert errors.splitlines()[4:] == ["Closed.", "Closed.", "Interrupted."]
 
 
 @needs_signals
@@ -424,6 +483,8 @@ def test_a_terminal_gets_a_progress_bar_and_colours() -> None:
     # It is drawn ten times a second, so of the two stages on a busy machine one may be missed.
     assert "200 of 600 1 request " in plain or "400 of 600 2 requests" in plain
     assert "600 of 600 3 requests" in plain
+    assert re.search(r"GREEN-API +━+ 1 of 1 +1 request ", plain)
+    assert states(plain, "GREEN-API")["READ"] == 21
     assert sum(states(plain).values()) == 600
     assert "\x1b[32m" in shown
     assert all(len(line) <= 80 for line in re.split(r"[\r\n]+", plain))
@@ -454,7 +515,7 @@ def test_a_log_gets_no_bar_even_if_it_wants_colours() -> None:
     exit_code, table, errors = demo("--messages", "100", FORCE_COLOR="1")
     assert exit_code == 0
     assert "\x1b[" in table
-    assert len(errors.splitlines()) == 2
+    assert len(errors.splitlines()) == 4
     assert " of 100" not in errors
 
 

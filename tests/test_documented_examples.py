@@ -1,14 +1,22 @@
-"""SMSFire's documented examples, letter by letter: the bodies parse, and the requests are the ones we send.
+"""The documented examples, letter by letter: the bodies parse, and the requests are the ones we send.
 
-Source: SMSFire, "Consulta Status".
+Source: SMSFire, "Consulta Status"; GREEN-API, "GetStatusStatistic".
 """
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from statuslookup import CustomId, DeliveryState, MessageStatus, SMSFire
+from statuslookup import (
+    CustomId,
+    DeliveryState,
+    GreenAPI,
+    MessageStatus,
+    Receipt,
+    SMSFire,
+    StatusStatistic,
+)
 from statuslookup._wire import Request, Response
 from statuslookup.smsfire import MessageKey
 
@@ -60,6 +68,25 @@ GET_BY_ID = "https://api-v2.smsfire.com.br/whatsapp/status/000001"
 GET_BY_CUSTOM_ID = "https://api-v2.smsfire.com.br/whatsapp/status/firezap0001"
 POST_MANY = "https://api-v2.smsfire.com.br/whatsapp/status/search"
 POSTED = '{ "ids": ["0001"],	"customIds":["firezap0002"] }'
+
+STORY = """\
+[
+    {
+        "timestamp": 1587129319,
+        "participant": "11001234567@c.us",
+        "status": "read",
+    },
+    {
+        "timestamp": 1587129319,
+        "participant": "71234567891@c.us",
+        "status": "read",
+    },
+]
+"""
+
+GET_STATISTIC = (
+    "{{apiUrl}}/waInstance{{idInstance}}/getStatusStatistic/{{apiTokenInstance}}?idMessage=BAE57C4EEC000000"
+)
 
 FIRST = MessageStatus(
     id=1,
@@ -115,7 +142,7 @@ def url(request: Request) -> str:
     return SMSFire("token").base_url + request.path
 
 
-@pytest.mark.parametrize("body", [ONE, MANY])
+@pytest.mark.parametrize("body", [ONE, MANY, STORY])
 def test_the_documented_bodies_are_not_json(body: str) -> None:
     with pytest.raises(json.JSONDecodeError):
         json.loads(body)
@@ -156,3 +183,45 @@ def test_a_list_that_is_not_needed_is_left_out() -> None:
 def test_a_message_that_is_not_found_is_204_without_a_body() -> None:
     assert look_up([1], "")[1] == {1: None}
     assert look_up([1, CustomId("firezap0002")], "")[1] == {1: None, CustomId("firezap0002"): None}
+
+
+def look_up_story(body: str) -> tuple[Request, object]:
+    exchange = GreenAPI(1101000001, "d75b3a66374942c5b3c019c698abc2067e151558acbd412345").exchange(
+        ["BAE57C4EEC000000"]
+    )
+    request = next(exchange)
+    try:
+        exchange.send(Response(200, body.encode()))
+    except StopIteration as end:
+        return request, end.value["BAE57C4EEC000000"]
+    raise AssertionError("the exchange asked for more")
+
+
+def test_the_statistic_of_one_story() -> None:
+    _, statistic = look_up_story(STORY)
+    moment = datetime(2020, 4, 17, 13, 15, 19, tzinfo=UTC)
+    assert statistic == StatusStatistic(
+        id_message="BAE57C4EEC000000",
+        receipts=tuple(
+            Receipt(participant=participant, timestamp=moment, status="read", state=DeliveryState.READ)
+            for participant in ("11001234567@c.us", "71234567891@c.us")
+        ),
+    )
+    assert isinstance(statistic, StatusStatistic)
+    assert statistic.counts == {DeliveryState.READ: 2}
+
+
+def test_the_statistics_participant_may_be_the_array_of_the_table() -> None:
+    array = STORY.replace('"11001234567@c.us"', '["11001234567@c.us"]')
+    assert look_up_story(array)[1] == look_up_story(STORY)[1]
+
+
+def test_the_statistics_request_is_the_documented_one() -> None:
+    request, _ = look_up_story(STORY)
+    documented = (
+        GET_STATISTIC.replace("{{apiUrl}}", "")
+        .replace("{{idInstance}}", "1101000001")
+        .replace("{{apiTokenInstance}}", "***")
+    )
+    assert (request.method, f"{request.path}?{request.query}") == ("GET", documented)
+    assert (request.authorization, request.content) == (None, None)

@@ -5,6 +5,8 @@ import gc
 import os
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import aclosing
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -16,6 +18,7 @@ from statuslookup import (
     IncompleteError,
     MessageStatus,
     RateLimit,
+    RetryPolicy,
     SMSFire,
     StatusClient,
     TokenBucket,
@@ -24,6 +27,7 @@ from statuslookup import (
 from statuslookup.sandbox import Sandbox
 
 from .test_client import FakeServer, Tens, other_tasks, sandbox_of, ticks
+from .virtual_time import LoopClock
 
 every_loop = pytest.mark.every_loop
 
@@ -468,3 +472,125 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+# --- what closing ends, and what errors lead to -------------------------------------------------------
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("kind", ["iterable", "async iterable"])
+async def test_closing_ends_a_stream_that_is_read_slowly(kind: str) -> None:
+    async def slowly() -> AsyncIterator[int]:
+        for key in range(5000):
+            yield key
+            await asyncio.sleep(0)
+
+    server = FakeServer(latency=0.01)
+    client = new_client(server, provider=Tens(max_batch=10, rate_limit=FAST), clock=LoopClock())
+    count = requests = 0
+    with pytest.raises(ClosedError):  # noqa: PT012 # the loop is what is tested
+        async for _ in client.stream(range(5000) if kind == "iterable" else slowly()):
+            count += 1
+            if count == 25:
+                await client.aclose()
+                requests = server.requests
+            # Outcomes that were known before are still handed out.
+            await asyncio.sleep(0.02)
+    assert 25 <= count < 5000
+    await asyncio.sleep(1)
+    assert server.requests == requests
+    assert other_tasks() == set()
+
+
+@pytest.mark.virtual_time
+async def test_closing_ends_a_stream_that_waits_for_its_keys() -> None:
+    async def pausing() -> AsyncIterator[int]:
+        yield 0
+        await asyncio.sleep(3600)
+
+    client = new_client(FakeServer())
+
+    async def read() -> None:
+        async for _ in client.stream(pausing()):
+            pass
+
+    reader = asyncio.create_task(read())
+    await asyncio.sleep(5)
+    await client.aclose()
+    async with asyncio.timeout(1):
+        with pytest.raises(ClosedError):
+            await reader
+
+
+@pytest.mark.virtual_time
+async def test_keys_that_fail_after_the_reader_left_are_not_reported(noise: list[dict[str, Any]]) -> None:
+    listen(noise)
+
+    async def failing() -> AsyncIterator[int]:
+        yield 0
+        await asyncio.sleep(0.05)
+        raise LookupError("mine")
+
+    async with new_client(FakeServer(latency=0.01)) as client, aclosing(client.stream(failing())) as outcomes:
+        async for _ in outcomes:
+            await asyncio.sleep(0.1)
+            break
+
+
+def test_a_limiter_that_is_in_use_on_another_loop_says_so_itself() -> None:
+    limiter = TokenBucket(RateLimit(2))
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        one, two = (new_client(FakeServer(latency=60.0), limiter=limiter) for _ in range(2))
+
+        async def start() -> "asyncio.Task[Any]":
+            lookup = asyncio.create_task(one.get(1))
+            await asyncio.sleep(0.01)
+            return lookup
+
+        lookup = first.run(start())
+        with pytest.raises(WrongLoopError, match="make one for each loop"):
+            second.run(two.get(1))
+        second.run(two.aclose())
+        first.run(one.aclose())
+        assert isinstance(lookup.exception(), ClosedError)
+
+
+@pytest.mark.virtual_time
+async def test_each_request_has_a_context_of_its_own() -> None:
+    span: ContextVar[int] = ContextVar("span", default=0)
+    seen: list[tuple[int, int]] = []
+
+    class Instrumented(FakeServer):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            parent, number = span.get(), self.requests + 1
+            span.set(number)
+            response = await super().handle_async_request(request)
+            seen.append((parent, span.get() - number))
+            return response
+
+    async with new_client(Instrumented(), provider=Tens(max_batch=1, rate_limit=None)) as client:
+        await asyncio.gather(*(client.get(key) for key in range(5)))
+    assert seen == [(0, 0)] * 5
+
+
+@pytest.mark.parametrize("outcome", [200, 401, 500])
+async def test_errors_and_bulk_calls_leave_nothing_for_the_garbage_collector(outcome: int) -> None:
+    retry = RetryPolicy(attempts=1)
+    async with new_client(FakeServer(lambda number: outcome, latency=0.0), retry=retry) as client:
+
+        async def look_up() -> None:
+            await asyncio.gather(*(client.get(key) for key in range(20)), return_exceptions=True)
+            try:
+                await client.get_many(range(1000))
+            except IncompleteError:
+                pass
+
+        await look_up()
+        gc.collect()
+        gc.disable()
+        try:
+            await look_up()
+            await ticks()
+            assert gc.collect() == 0
+        finally:
+            gc.enable()

@@ -12,11 +12,13 @@ PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL
 
 # The programs talk to the real provider. Here its address is the sandbox's, and so is the token.
 PREAMBLE = """
-import functools, httpx, statuslookup
+import httpx, statuslookup
 from statuslookup.sandbox import Sandbox
 _sandbox = Sandbox(token="...")
 for _id in range(1, 100):
     _sandbox.add_message(_id, custom_id=f"firezap{_id:04}")
+_instance = _sandbox.add_instance(1101000001, "...")
+_instance.add_statistic("BAE57C4EEC000000", statuslookup.DeliveryState.READ)
 _own = statuslookup.StatusClient
 def _client(provider, **options):
     options.setdefault("transport", httpx.ASGITransport(_sandbox))

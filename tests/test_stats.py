@@ -55,6 +55,17 @@ async def test_seconds_paced_is_the_wait_for_slots_of_requests_that_were_sent() 
         assert client.stats().seconds_paced == pytest.approx(2.0)
 
 
+async def test_keys_that_nobody_wants_any_more_are_no_retries() -> None:
+    async with client_of(FakeServer(lambda number: 500)) as client:
+        gone, stays = asyncio.create_task(client.get(1)), asyncio.create_task(client.get(2))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        await asyncio.sleep(0.045)
+        assert (client.stats().queued, client.stats().retries) == (1, 1)
+        stays.cancel()
+        await asyncio.wait([gone, stays])
+
+
 async def test_stats_are_a_snapshot_and_cheap() -> None:
     async with client_of(FakeServer()) as client:
         before = client.stats()

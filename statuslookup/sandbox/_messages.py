@@ -41,6 +41,12 @@ def check_message(message: MessageStatus) -> None:
             raise ValueError("the dates of a message must be aware: give them a tzinfo")
 
 
+def is_expired(message: MessageStatus) -> bool:
+    return DeliveryState.EXPIRED in (message.state, message.status_name) or (
+        message.status_code == CODES[DeliveryState.EXPIRED][0]
+    )
+
+
 def encode(message: MessageStatus, *, leading_zeros: bool) -> bytes:
     values = {
         "instanceToken": message.instance_token,
