@@ -12,6 +12,8 @@ import anyio
 import click
 from rich.console import Console
 
+from ._check_command import check
+from ._commands import get, sandbox
 from .errors import StatusLookupError
 
 ResultT = TypeVar("ResultT")
@@ -75,9 +77,13 @@ class _MissingExtra(click.ClickException):
     exit_code = 2
 
 
-@click.group(cls=_Commands)
+@click.group(cls=_Commands, context_settings={"obj": run_async})
 def commands() -> None:
     """Look up what became of WhatsApp messages, as fast as the provider's rules allow."""
+
+
+for _command in (check, get, sandbox):
+    commands.add_command(_command)
 
 
 @commands.command()

@@ -31,8 +31,16 @@ FLOORS = {
     "sandbox": 7,
     "__init__": 7,
     "_demo": 8,
-    "_cli": 9,
-    "__main__": 10,
+    "_rows": 2,
+    "_results": 3,
+    "_files": 4,
+    "_check": 7,
+    "_display": 7,
+    "_options": 7,
+    "_check_command": 8,
+    "_commands": 9,
+    "_cli": 10,
+    "__main__": 11,
 }
 
 HOMES = {
@@ -40,8 +48,8 @@ HOMES = {
     "cattrs": {"_json"},
     "starlette": {"sandbox"},
     "uvicorn": {"sandbox"},
-    "click": {"_cli"},
-    "rich": {"_cli", "_demo"},
+    "click": {"_check_command", "_cli", "_commands", "_options"},
+    "rich": {"_check_command", "_cli", "_commands", "_demo", "_display"},
 }
 
 

@@ -1,0 +1,193 @@
+"""The check of a whole input: every row is looked up, and has one row in the output."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Generic
+
+from attrs import define
+
+from ._client import StatusClient
+from ._files import Resumed, Sink, chunks_of
+from ._model import AnswerT, KeyT, Outcome
+from ._results import Encoding, Results, Tally
+from ._rows import Input, InputError, Row
+from .errors import (
+    AuthenticationError,
+    LookupTimeoutError,
+    QuotaExceededError,
+    StatusLookupError,
+    TransportError,
+)
+
+_MOST_IN_ORDER = 10_000
+_MOST_READY = 500
+
+
+@define(eq=False)
+class _Place(Generic[KeyT]):
+    """The place of a row in the output; ``data`` is ``None`` while its key is looked up."""
+
+    row: Row[KeyT]
+    data: bytes | None = None
+
+
+class Check(Generic[KeyT, AnswerT]):
+    """Looks up the rows of an input, and writes them in its order or, ``unordered``, as they come.
+
+    Memory is bounded: rows are read as the lookups go on, and no more than some thousands are under way.
+    What shows that all further lookups would fail too (the credentials, the quota, a provider that cannot
+    be reached) ends the check, and is not written; a later check can go on from there.
+    """
+
+    def __init__(
+        self,
+        source: Input[KeyT],
+        results: Results[KeyT, AnswerT],
+        encoding: Encoding,
+        sink: Sink,
+        *,
+        resumed: Resumed | None = None,
+        tally: Tally | None = None,
+        ordered: bool = True,
+        only_open: bool = False,
+        may_block: bool = False,
+    ) -> None:
+        self.tally = Tally() if tally is None else tally
+        self.bytes_done = 0
+        """How far the input is done."""
+        self.written = self.tally.before
+        """How many rows are in the output."""
+        self._source = source
+        self._results = results
+        self._encoding = encoding
+        self._sink = sink
+        self._resumed = Resumed() if resumed is None else resumed
+        self._ordered = ordered
+        self._only_open = only_open
+        self._may_block = may_block
+        self._waiting: dict[KeyT, deque[_Place[KeyT]]] = {}
+        self._in_order: deque[_Place[KeyT]] = deque()
+        self._room = asyncio.Event()
+        self._ready: list[bytes] = []
+        self._is_flush_due = False
+        self._problem: OSError | None = None
+        self._has_answers = False
+
+    async def run(self, client: StatusClient[KeyT, AnswerT]) -> None:
+        """Check the whole input. However it ends, what is done is written, and whole rows only."""
+        try:
+            async with aclosing(self._keys()) as keys, aclosing(client.stream(keys)) as outcomes:
+                async for outcome in outcomes:
+                    if self._problem is not None:
+                        break
+                    self._take(outcome)
+        finally:
+            if self._problem is None:
+                self._flush()
+        if self._problem is not None:
+            raise self._problem
+        self._sink.finish()
+
+    async def _keys(self) -> AsyncGenerator[KeyT, None]:
+        number = 0
+        async with aclosing(chunks_of(self._source, may_block=self._may_block)) as chunks:
+            async for chunk in chunks:
+                for row in chunk:
+                    if self._resumed.has(row, number):
+                        self.bytes_done = row.end
+                    elif (key := self._key_to_ask(row)) is not None:
+                        await self._enter(row, key)
+                        yield key
+                    number += 1
+                if self._problem is not None:
+                    return
+        if number < self._resumed.rows:
+            raise InputError("the file to resume has more rows than this input")
+
+    def _key_to_ask(self, row: Row[KeyT]) -> KeyT | None:
+        """Return the key of the row, or finish the row if it needs no lookup."""
+        if row.key is None:
+            self.tally.failed += 1
+            self._settle(self._new_place(row), self._results.failed(row, row.error or ""))
+            return None
+        if self._only_open and row.state is not None and row.state.is_final:
+            values = self._results.skipped(row)
+            self.tally.skipped += 1
+            self.tally.add(values)
+            self._settle(self._new_place(row), values)
+            return None
+        return row.key
+
+    def _new_place(self, row: Row[KeyT]) -> _Place[KeyT]:
+        place = _Place(row)
+        if self._ordered:
+            self._in_order.append(place)
+        return place
+
+    async def _enter(self, row: Row[KeyT], key: KeyT) -> None:
+        while len(self._in_order) >= _MOST_IN_ORDER:
+            self._room.clear()
+            await self._room.wait()
+        self._waiting.setdefault(key, deque()).append(self._new_place(row))
+
+    def _take(self, outcome: Outcome[KeyT, AnswerT]) -> None:
+        error = outcome.error
+        if error is not None and ends_all(error, has_answers=self._has_answers):
+            raise error
+        places = self._waiting[outcome.key]
+        place = places.popleft()
+        if not places:
+            del self._waiting[outcome.key]
+        if error is not None:
+            self.tally.failed += 1
+            self._settle(place, self._results.failed(place.row, str(error)))
+        else:
+            self._has_answers = True
+            values, state = self._results.found(place.row, outcome.status)
+            self.tally.add_state(state)
+            self._settle(place, values)
+
+    def _settle(self, place: _Place[KeyT], values: dict[str, object]) -> None:
+        data = place.data = self._encoding.encode(values)
+        if not self._ordered:
+            self._give_out(place.row, data)
+            return
+        in_order = self._in_order
+        while in_order and (data_of_first := in_order[0].data) is not None:
+            self._give_out(in_order.popleft().row, data_of_first)
+        if len(in_order) < _MOST_IN_ORDER:
+            self._room.set()
+
+    def _give_out(self, row: Row[KeyT], data: bytes) -> None:
+        self._ready.append(data)
+        self.bytes_done = max(self.bytes_done, row.end)
+        if len(self._ready) >= _MOST_READY:
+            self._flush_or_note()
+        elif not self._is_flush_due:
+            # By then all answers that came together are here.
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush_or_note)
+
+    def _flush_or_note(self) -> None:
+        """Flush; a failure is kept for whoever takes the next outcome, because a callback has no caller."""
+        self._is_flush_due = False
+        if self._problem is None:
+            try:
+                self._flush()
+            except OSError as error:
+                self._problem = error
+
+    def _flush(self) -> None:
+        ready, self._ready = self._ready, []
+        if ready:
+            self._sink.write(b"".join(ready))
+            self.written += len(ready)
+
+
+def ends_all(error: StatusLookupError, *, has_answers: bool) -> bool:
+    """True if the error says that no other lookup would fare better."""
+    if isinstance(error, LookupTimeoutError):
+        return not has_answers
+    return isinstance(error, AuthenticationError | QuotaExceededError | TransportError)

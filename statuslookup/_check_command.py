@@ -1,0 +1,219 @@
+"""The command ``check``."""
+
+import errno
+import os
+import signal
+import stat
+import sys
+from collections.abc import Awaitable, Callable
+from io import FileIO
+from typing import Any
+
+import click
+from attrs import frozen
+from rich.console import Console
+
+from ._check import Check
+from ._client import StatusClient
+from ._clock import SYSTEM_CLOCK
+from ._display import Progressed, counted, progress, summary_of
+from ._files import FileSink, Resumed, Sink, StreamSink
+from ._options import EXIT_CODES, PROVIDERS, Service, exit_code_of, provider_options, service_of
+from ._results import Csv, Encoding, JsonLines, Results, Tally
+from ._retry import RetryPolicy
+from ._rows import Input, InputError, Lines
+from .errors import StatusLookupError
+
+Runner = Callable[[Callable[[], Awaitable[None]]], None]
+
+_FAILED = 1
+_USAGE = 2
+_INTERRUPTED = 130
+# A check of hours should survive a network that is away for some seconds.
+_PATIENT = RetryPolicy(attempts=6)
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("provider", type=click.Choice(PROVIDERS))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file, not to stdout.")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["jsonl", "csv"]),
+    help="How to write; without it, the name of the output says so, or else it is jsonl.",
+)
+@click.option(
+    "--input-format",
+    type=click.Choice(["csv", "jsonl", "keys"]),
+    help="How to read; without it, the first line says so.",
+)
+@click.option("--custom-ids", is_flag=True, help="One key a line: digits are customIds too, not ids.")
+@click.option("--unordered", is_flag=True, help="Write rows as they come; each has its 'line' of the input.")
+@click.option("--resume", is_flag=True, help="Go on after the rows that are in the output already.")
+@click.option("--only-open", is_flag=True, help="Copy rows whose 'state' is final, and ask for the others.")
+@provider_options
+@click.pass_context
+def check(context: click.Context, /, provider: str, file: str, **options: Any) -> None:
+    """Look up every message of FILE ('-' is stdin), and write one row for each.
+
+    FILE is CSV with a header that names id, customId or custom_id (SMSFire) or idMessage (GREEN-API), JSON
+    Lines with such fields, or one key a line: digits are ids, others customIds. All other columns are
+    carried through. A row that fails has an 'error', an unknown message has no 'state'.
+
+    \b
+    Examples:
+      statuslookup check smsfire campaign.csv -o result.csv
+      statuslookup check smsfire campaign.csv -o result.csv --resume
+      statuslookup check smsfire result.csv --only-open -o later.csv
+      cut -f1 ids.txt | statuslookup check smsfire - | grep UNDELIVERED
+      statuslookup check green stories.txt --env-file green.env -o stories.jsonl
+
+    The credentials come from the environment or from --env-file: SMSFIRE_TOKEN, or SMSFIRE_USER and
+    SMSFIRE_PASSWORD; GREEN_API_ID_INSTANCE, GREEN_API_TOKEN and GREEN_API_URL.
+    """
+    service = service_of(provider, **options)
+    if options["resume"] and options["output"] is None:
+        raise click.UsageError("--resume needs the output file to go on with: -o FILE")
+    try:
+        job = _Job(file, service, options)
+    except InputError as error:
+        raise click.UsageError(f"{_shown(file)}: {error}") from None
+    job.run(context.obj)
+    if job.check.tally.unknown or job.check.tally.failed:
+        context.exit(_FAILED)
+
+
+def _shown(file: str) -> str:
+    return "stdin" if file == "-" else file
+
+
+@frozen
+class _Opened:
+    read: Callable[[int], bytes | None]
+    descriptor: int | None = None
+    size: int | None = None
+    may_block: bool = False
+
+
+def _open(file: str) -> _Opened:
+    if file == "-":
+        if sys.stdin is None:
+            raise click.UsageError("stdin is closed")
+        stream = sys.stdin.buffer
+        try:
+            raw = FileIO(stream.fileno(), closefd=False)
+        except OSError:
+            return _Opened(stream.read)
+    else:
+        try:
+            raw = FileIO(file)
+        except OSError as error:
+            raise click.UsageError(f"{file}: {error.strerror}") from error
+    click.get_current_context().with_resource(raw)
+    status = os.fstat(raw.fileno())
+    is_regular = stat.S_ISREG(status.st_mode)
+    return _Opened(raw.read, raw.fileno(), status.st_size if is_regular else None, not is_regular)
+
+
+class _Job:
+    """One run of ``check``."""
+
+    def __init__(self, file: str, service: Service, options: dict[str, Any]) -> None:
+        self._service = service
+        self._output: str | None = options["output"]
+        self._err = Console(stderr=True)
+        self._opened = opened = _open(file)
+        keys = service.keys(custom_ids=options["custom_ids"])
+        name = "" if file == "-" else file
+        self._source = source = Input(Lines(opened.read), keys, format=options["input_format"], name=name)
+        has_states = source.format == "jsonl" or "state" in source.columns
+        if options["only_open"] and not source.is_empty and not has_states:
+            raise InputError("--only-open needs a column 'state'")
+        results: Results[Any, Any] = Results(source.columns, service.fields, with_line=options["unordered"])
+        encoding = self._encoding(options["output_format"], results.names)
+        tally, resumed = Tally(), Resumed()
+        sink = self._open_sink(encoding, resume=options["resume"])
+        if options["resume"] and isinstance(sink, FileSink):
+            resumed = sink.resume(tally, with_line=options["unordered"])
+        self.check = Check(
+            source,
+            results,
+            encoding,
+            sink,
+            resumed=resumed,
+            tally=tally,
+            ordered=not options["unordered"],
+            only_open=options["only_open"],
+            may_block=opened.may_block,
+        )
+        self._client: StatusClient[Any, Any] = StatusClient(
+            service.provider, timeout=options["timeout"], retry=_PATIENT
+        )
+
+    def _encoding(self, format: str | None, names: list[str]) -> Encoding:
+        if format == "csv" or (format is None and (self._output or "").lower().endswith(".csv")):
+            return Csv(names, more=self._source.format == "jsonl")
+        return JsonLines(names)
+
+    def _open_sink(self, encoding: Encoding, *, resume: bool) -> Sink:
+        if self._output is None:
+            return StreamSink(sys.stdout.buffer, encoding)
+        try:
+            sink = FileSink(self._output, encoding, resume=resume)
+        except OSError as error:
+            raise click.UsageError(f"{self._output}: {error.strerror}") from error
+        click.get_current_context().call_on_close(sink.close)
+        if self._opened.descriptor is not None and sink.is_same(self._opened.descriptor):
+            raise click.UsageError("the output is the input; choose another file")
+        if resume and not sink.is_regular:
+            raise click.UsageError(f"--resume needs a file, and {self._output} is none")
+        return sink
+
+    def run(self, run: Runner) -> None:
+        started_at = SYSTEM_CLOCK.time()
+        # Rows on the same terminal would run through the bar.
+        is_wanted = self._output is not None or not sys.stdout.isatty()
+        name, size = self._service.provider.name, self._opened.size
+        try:
+            with progress(self._err, self._look, name=name, total_bytes=size, is_wanted=is_wanted):
+                run(self._look_up)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self._show_summary(started_at)
+            click.echo(f"Interrupted: {self._how_to_resume()}", err=True)
+            click.get_current_context().exit(_INTERRUPTED)
+        except StatusLookupError as error:
+            self._show_summary(started_at)
+            click.echo(f"Error: {error}\n{self._how_to_resume()}", err=True)
+            click.get_current_context().exit(exit_code_of(error))
+        except InputError as error:
+            click.echo(f"Error: {error}\n{self._how_to_resume()}", err=True)
+            click.get_current_context().exit(_USAGE)
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                click.echo(self._how_to_resume(), err=True)
+            raise
+        self._show_summary(started_at)
+
+    async def _look_up(self) -> None:
+        async with self._client as client:
+            await self.check.run(client)
+
+    def _look(self) -> Progressed:
+        tally = self.check.tally
+        return Progressed(rows=tally.rows, before=tally.before, bytes=self.check.bytes_done)
+
+    def _show_summary(self, started_at: float) -> None:
+        seconds = SYSTEM_CLOCK.time() - started_at
+        name = self._service.provider.name
+        self._err.print(summary_of(self.check.tally, self._client.stats(), name=name, seconds=seconds))
+        line = self._source.lines.first_latin1
+        if line is not None:
+            click.echo(f"Line {line} is not UTF-8; such lines were read as Latin-1.", err=True)
+
+    def _how_to_resume(self) -> str:
+        done = counted(self.check.written, "row")
+        if self._output is None:
+            return f"{done} were written. A check that writes to a file (-o FILE) can be resumed."
+        return f"{done} are in {self._output}. To go on, repeat the command with --resume."

@@ -1,0 +1,193 @@
+"""The commands ``get`` and ``sandbox``."""
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from ._check_command import Runner
+from ._client import StatusClient
+from ._display import table_of
+from ._model import DeliveryState
+from ._options import (
+    EXIT_CODES,
+    PROVIDERS,
+    Service,
+    exit_code_of,
+    key_of,
+    provider_options,
+    service_of,
+)
+from ._results import JsonLines, Results
+from ._rows import Row
+from .errors import IncompleteError, LookupTimeoutError, StatusLookupError
+
+if TYPE_CHECKING:
+    from .sandbox import Sandbox
+
+_FAILED = 1
+_INTERRUPTED = 130
+_STATES = (
+    DeliveryState.READ,
+    DeliveryState.DELIVERED,
+    DeliveryState.SENT,
+    DeliveryState.PENDING,
+    DeliveryState.UNDELIVERED,
+    DeliveryState.EXPIRED,
+    DeliveryState.REJECTED,
+)
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("provider", type=click.Choice(PROVIDERS))
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on a terminal too.")
+@provider_options
+@click.pass_context
+def get(
+    context: click.Context, /, provider: str, keys: tuple[str, ...], as_json: bool, **options: Any
+) -> None:
+    """Look up some messages: a table on a terminal, JSON Lines elsewhere.
+
+    A KEY is SMSFire's id, or custom: and a customId, or GREEN-API's idMessage.
+
+    \b
+    Examples:
+      statuslookup get smsfire 42 custom:firezap0001
+      statuslookup get green BAE57C4EEC000000 --json | jq .receipts
+
+    The credentials come from the environment or from --env-file: SMSFIRE_TOKEN, or SMSFIRE_USER and
+    SMSFIRE_PASSWORD; GREEN_API_ID_INSTANCE, GREEN_API_TOKEN and GREEN_API_URL.
+    """
+    service = service_of(provider, **options)
+    try:
+        wanted = {key_of(service, text): text for text in keys}
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="KEY") from None
+    ends: dict[Any, Any] = {}
+    run: Runner = context.obj
+
+    async def look_up() -> None:
+        async with StatusClient(service.provider, timeout=options["timeout"]) as client:
+            try:
+                ends.update(await client.get_many(wanted))
+            except IncompleteError as error:
+                ends.update({**error.statuses, **error.errors})
+
+    run(look_up)
+    results = _Ends(service, {key: ends[key] for key in wanted}, wanted)
+    if as_json or not sys.stdout.isatty():
+        results.write_json()
+    else:
+        Console().print(results.table())
+    context.exit(results.report())
+
+
+class _Ends:
+    """What became of some keys."""
+
+    def __init__(self, service: Service, ends: dict[Any, Any], texts: dict[Any, str]) -> None:
+        self._ends = ends
+        self._texts = texts
+        self._results: Results[Any, Any] = Results([], service.fields)
+        self._column = service.fields.names[0]
+
+    def write_json(self) -> None:
+        encoding, stdout = JsonLines(self._results.names), sys.stdout.buffer
+        for number, (key, end) in enumerate(self._ends.items(), 1):
+            column = "custom_id" if self._column == "id" and isinstance(key, str) else self._column
+            row = Row(line=number, end=0, values={}, column=column, key=key)
+            if isinstance(end, StatusLookupError):
+                stdout.write(encoding.encode(self._results.failed(row, str(end))))
+            else:
+                stdout.write(encoding.encode(self._results.found(row, end)[0]))
+        stdout.flush()
+
+    def table(self) -> Any:
+        return table_of([(self._texts[key], end) for key, end in self._ends.items()])
+
+    def report(self) -> int:
+        """Say on stderr what failed, and return the exit code."""
+        errors = [end for end in self._ends.values() if isinstance(end, StatusLookupError)]
+        for text in dict.fromkeys(f"Error: {error}" for error in errors):
+            click.echo(text, err=True)
+        if errors:
+            has_answers = len(errors) < len(self._ends)
+            # A lookup that is late says that the provider cannot be reached only if none was in time.
+            codes = [
+                _FAILED if has_answers and isinstance(error, LookupTimeoutError) else exit_code_of(error)
+                for error in errors
+            ]
+            return next((code for code in (3, 4, 5) if code in codes), _FAILED)
+        is_unknown = [end is None or not getattr(end, "receipts", True) for end in self._ends.values()]
+        return _FAILED if any(is_unknown) else 0
+
+
+class _MissingExtra(click.ClickException):
+    exit_code = 2
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; without it, any free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option(
+    "--messages",
+    type=click.IntRange(1, 1_000_000),
+    default=1000,
+    show_default=True,
+    help="How many there are.",
+)
+@click.option("--no-limit", is_flag=True, help="Answer every request at once, instead of 429.")
+def sandbox(port: int, host: str, messages: int, no_limit: bool) -> None:
+    """Run an imitation of SMSFire and GREEN-API until Ctrl-C.
+
+    Its messages are invented: ids from 1, customIds campaign-000001 and so on, and ten stories of
+    GREEN-API, STORY01 to STORY10. It needs no account, and nothing leaves this machine.
+
+    \b
+    Examples:
+      statuslookup sandbox --port 8080
+      statuslookup sandbox --port 8080 --no-limit --messages 100000
+    """
+    try:
+        from .sandbox import Sandbox
+    except ImportError as error:
+        # The sandbox says itself that what it needs is missing. Anything else is a bug, and shows as one.
+        if not isinstance(error.__cause__, ImportError):
+            raise
+        raise _MissingExtra(
+            'The sandbox needs its extras: pip install "statuslookup[cli,sandbox]"'
+        ) from error
+    imitation = Sandbox(rate_limit=None) if no_limit else Sandbox()
+    _fill(imitation, messages, no_limit=no_limit)
+    with imitation.serve(host, port) as url:
+        click.echo(url)
+        click.echo(_how_to_use(url, messages), err=True)
+        # A wait with an end is one that Ctrl-C can break on every system.
+        stopped = threading.Event()
+        while not stopped.wait(3600):
+            pass
+
+
+def _fill(imitation: "Sandbox", messages: int, *, no_limit: bool) -> None:
+    for id in range(1, messages + 1):
+        imitation.add_message(id, custom_id=f"campaign-{id:06d}", state=_STATES[id % len(_STATES)])
+    instance = imitation.add_instance(rate_limit=None) if no_limit else imitation.add_instance()
+    sent, delivered, read = DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.READ
+    for number in range(1, 11):
+        instance.add_statistic(f"STORY{number:02d}", *[read] * number, delivered, *[sent] * (number % 3))
+
+
+def _how_to_use(url: str, messages: int) -> str:
+    return f"""\
+The sandbox answers at {url} until Ctrl-C. From another shell:
+
+  export SMSFIRE_TOKEN=sandbox
+  statuslookup get smsfire 1 custom:campaign-000002 --base-url {url}
+  seq {messages} | statuslookup check smsfire - --base-url {url}
+
+  export GREEN_API_ID_INSTANCE=1101000001 GREEN_API_TOKEN=sandbox
+  statuslookup get green STORY01 --api-url {url}
+"""

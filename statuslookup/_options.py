@@ -1,0 +1,161 @@
+"""What the commands have in common: the provider's options, credentials, exit codes."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar, cast
+
+import click
+from attrs import frozen
+
+from ._model import CustomId, RateLimit
+from ._provider import Provider
+from ._results import GREENAPI_FIELDS, SMSFIRE_FIELDS, Fields
+from ._rows import Keys, greenapi_keys, smsfire_keys
+from .errors import (
+    AuthenticationError,
+    LookupTimeoutError,
+    QuotaExceededError,
+    StatusLookupError,
+    TransportError,
+)
+from .greenapi import GreenAPI
+from .smsfire import SMSFire
+
+PROVIDERS = ("smsfire", "green")
+EXIT_CODES = (
+    "Exit codes: 0 all found, 1 some unknown or failed, 2 usage, 3 credentials refused, 4 quota used up,"
+    " 5 provider unreachable, 130 interrupted."
+)
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+_VARIABLE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+
+
+def _rate(
+    _: click.Context, parameter: click.Parameter, value: str | None
+) -> RateLimit | Literal["off"] | None:
+    if value is None or value == "off":
+        return cast("Literal['off'] | None", value)
+    try:
+        return RateLimit(float(value))
+    except ValueError:
+        message = "it is a number of requests a second above 0, or 'off'"
+        raise click.BadParameter(message, param=parameter) from None
+
+
+def provider_options(command: CommandT) -> CommandT:
+    """Give a command the options that say how to ask the provider."""
+    options = (
+        click.option("--base-url", metavar="URL", help="Where SMSFire is."),
+        click.option("--api-url", metavar="URL", help="Where GREEN-API is; else it is GREEN_API_URL."),
+        click.option(
+            "--rate",
+            callback=_rate,
+            metavar="RATE",
+            help="Requests a second, or 'off'; else the provider's limit.",
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(0, 1e9, min_open=True),
+            default=60.0,
+            show_default=True,
+            help="Seconds that one lookup may take in all.",
+        ),
+        click.option(
+            "--env-file",
+            type=click.Path(exists=True, dir_okay=False),
+            help="Read credentials from this file of NAME=value lines.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@frozen(kw_only=True)
+class Service:
+    """A provider, and how its keys are read and its answers are written."""
+
+    provider: Provider[Any, Any]
+    fields: Fields[Any]
+
+    def keys(self, *, custom_ids: bool = False) -> Keys[Any]:
+        """Return how keys are written; ``custom_ids`` takes digits for customIds."""
+        if isinstance(self.provider, SMSFire):
+            return smsfire_keys(self.provider.check, custom_ids=custom_ids)
+        return greenapi_keys(self.provider.check)
+
+
+def service_of(
+    provider: str,
+    *,
+    base_url: str | None,
+    api_url: str | None,
+    rate: RateLimit | Literal["off"] | None,
+    env_file: str | None,
+    **_: Any,
+) -> Service:
+    """Return the service with the credentials of the environment, or say in a usage error what is wrong."""
+    environ = {**os.environ, **({} if env_file is None else read_env_file(env_file))}
+    options: dict[str, Any] = {}
+    if rate is not None:
+        options["rate_limit"] = rate if isinstance(rate, RateLimit) else None
+    try:
+        if provider == "smsfire":
+            if api_url is not None:
+                raise ValueError("--api-url is GREEN-API's; SMSFire's is --base-url")
+            if base_url is not None:
+                options["base_url"] = base_url
+            return Service(provider=SMSFire.from_env(environ, **options), fields=SMSFIRE_FIELDS)
+        if base_url is not None:
+            raise ValueError("--base-url is SMSFire's; GREEN-API's is --api-url")
+        if api_url is not None:
+            options["api_url"] = api_url
+        return Service(provider=GreenAPI.from_env(environ, **options), fields=GREENAPI_FIELDS)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def read_env_file(path: str) -> dict[str, str]:
+    """Return the variables of a file of ``NAME=value`` lines; its values are never shown."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            lines: Sequence[str] = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise click.UsageError(f"{path}: {reason}") from None
+    values: dict[str, str] = {}
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if not line or line.startswith("#"):
+            continue
+        match = _VARIABLE.fullmatch(line)
+        if match is None:
+            raise click.UsageError(f"{path}: line {number} is not NAME=value")
+        name, value = match.groups()
+        quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
+        values[name] = value[1:-1] if quoted else value
+    return values
+
+
+def key_of(service: Service, text: str) -> Any:
+    """Return the key that an argument names, or raise a ``ValueError`` that says how to write it."""
+    if isinstance(service.provider, SMSFire):
+        if text.startswith("custom:"):
+            return CustomId(text.removeprefix("custom:"))
+        if not (text.isascii() and text.isdigit()):
+            raise ValueError(f"{text[:60]!r} is no id; a customId is written custom:{text[:60]}")
+        return service.provider.check(int(text)) if len(text) <= 1000 else service.provider.check(10**40)
+    return service.provider.check(text)
+
+
+def exit_code_of(error: StatusLookupError) -> int:
+    """Return what the shell is told about an error that ended everything."""
+    if isinstance(error, AuthenticationError):
+        return 3
+    if isinstance(error, QuotaExceededError):
+        return 4
+    if isinstance(error, TransportError | LookupTimeoutError):
+        return 5
+    return 1

@@ -1,0 +1,306 @@
+"""A file with messages becomes rows: CSV, JSON Lines, or one key a line. No I/O of its own."""
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Generic, Literal, TypeAlias, cast
+
+from attrs import frozen
+
+from ._json import decode
+from ._model import CustomId, DeliveryState, KeyT
+
+InputFormat: TypeAlias = Literal["csv", "jsonl", "keys"]
+
+_CHUNK = 65536
+_MOST_LINE_BYTES = 2**20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_DELIMITERS = ",;\t"
+_CUSTOM = "custom:"
+
+
+class InputError(ValueError):
+    """The input cannot be read at all, or not any further."""
+
+
+@frozen(kw_only=True)
+class Keys(Generic[KeyT]):
+    """How the keys of one provider are written in files."""
+
+    columns: Mapping[str, Callable[[str], KeyT]]
+    """What reads the key from a column of that name (in lower case); the first that holds one counts."""
+    shown_columns: str
+    """The columns as people write them."""
+    in_line: Callable[[str], tuple[str, KeyT]]
+    """The column and the key of one key a line."""
+    column_of_bad: str
+    """The column of one key a line that is none."""
+    check: Callable[[KeyT], KeyT]
+
+    def named_in(self, names: Sequence[str]) -> list[str]:
+        """Return those of the names that name a key, the ones that count first at the beginning."""
+        places = {column: place for place, column in enumerate(self.columns)}
+        named = [name for name in names if _plain(name) in places]
+        return sorted(named, key=lambda name: places[_plain(name)])
+
+    def read(self, column: str, text: str) -> KeyT:
+        """Return the key, or raise a ``ValueError`` that says what is wrong with it."""
+        return self.check(self.columns[_plain(column)](text))
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower()
+
+
+def smsfire_keys(check: Callable[[int | CustomId], int | CustomId], *, custom_ids: bool) -> Keys[Any]:
+    """Return how SMSFire's ids and customIds are written."""
+
+    def in_line(text: str) -> tuple[str, int | CustomId]:
+        if text.startswith(_CUSTOM):
+            return "custom_id", CustomId(text.removeprefix(_CUSTOM))
+        if custom_ids or not _is_digits(text):
+            return "custom_id", CustomId(text)
+        return "id", check(int(text))
+
+    return Keys(
+        columns={"id": _id, "customid": CustomId, "custom_id": CustomId},
+        shown_columns="id, customId, custom_id",
+        in_line=in_line,
+        column_of_bad="custom_id",
+        check=check,
+    )
+
+
+def greenapi_keys(check: Callable[[str], str]) -> Keys[str]:
+    """Return how GREEN-API's idMessages are written."""
+    return Keys(
+        columns={"idmessage": str, "id_message": str, "id": str},
+        shown_columns="idMessage, id_message, id",
+        in_line=lambda text: ("id_message", check(text)),
+        column_of_bad="id_message",
+        check=check,
+    )
+
+
+def _is_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _id(text: str) -> int:
+    if not _is_digits(text) or len(text) > 1000:
+        raise ValueError(f"an id is digits, and this is {text[:60]!r}")
+    return int(text)
+
+
+@frozen(kw_only=True, eq=False)
+class Row(Generic[KeyT]):
+    """One row of the input: its key, or what is wrong with it, and all that it carries."""
+
+    line: int
+    """The number of its first line, from 1."""
+    end: int
+    """How many bytes of the input it and all before it have."""
+    values: dict[str, Any]
+    column: str | None = None
+    key: KeyT | None = None
+    error: str | None = None
+
+    @property
+    def state(self) -> DeliveryState | None:
+        """The last known state that it carries, if any."""
+        state = self.values.get("state")
+        return _STATES.get(state.upper()) if isinstance(state, str) else None
+
+
+_STATES: Mapping[str, DeliveryState] = {state.value: state for state in DeliveryState}
+
+
+class Lines:
+    """The lines of what ``read`` gives, as text: UTF-8, and a line that is not, Latin-1."""
+
+    def __init__(self, read: Callable[[int], bytes | None]) -> None:
+        self._read = read
+        self._lines = self._split()
+        self.before_read: Callable[[], None] = lambda: None
+        """Called before each reading, which may take its time."""
+        self.number = 0
+        self.bytes = 0
+        self.first_latin1: int | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.number += 1
+        self.bytes += len(line)
+        if self.number == 1:
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+            if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise InputError("it is UTF-16; save it as UTF-8")
+        try:
+            return line.decode()
+        except UnicodeDecodeError:
+            self.first_latin1 = self.first_latin1 or self.number
+            return line.decode("latin-1")
+
+    def _split(self) -> Iterator[bytes]:
+        rest = b""
+        while True:
+            self.before_read()
+            chunk = self._read(_CHUNK)
+            if not chunk:
+                break
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                yield line + b"\n"
+            if len(rest) > _MOST_LINE_BYTES:
+                raise InputError(f"line {self.number + 1} is longer than {_MOST_LINE_BYTES:,} bytes")
+        if rest:
+            yield rest
+
+
+class Input(Generic[KeyT]):
+    """The rows of an input, in order; what format it has is seen from its first line."""
+
+    def __init__(
+        self, lines: Lines, keys: Keys[KeyT], *, format: InputFormat | None = None, name: str = ""
+    ) -> None:
+        self.lines = lines
+        self._keys = keys
+        first = next((line for line in lines if line.strip()), "")
+        self.is_empty = not first
+        self.format = format or _format_of(first, name, keys)
+        self._delimiter = ","
+        source = chain([first] if first else [], lines)
+        if self.format == "csv":
+            self.columns = self._header(source, first)
+            self.rows = self._csv_rows(source)
+        elif self.format == "jsonl":
+            rows = self._jsonl_rows(source)
+            one = next(rows, None)
+            self.columns = list(one.values) if one else []
+            self.rows = rows if one is None else cast("Iterator[Row[KeyT]]", chain([one], rows))
+        else:
+            self.columns = []
+            self.rows = self._key_rows(source)
+
+    def _header(self, source: Iterator[str], first: str) -> list[str]:
+        self._delimiter = _delimiter_of(first, self._keys) or ","
+        try:
+            names = next(csv.reader(source, delimiter=self._delimiter, strict=True), [])
+        except csv.Error as error:
+            raise InputError(f"the header is not CSV: {error}") from None
+        if not self.is_empty and not self._keys.named_in(names):
+            raise InputError(
+                f"the header names no key column (one of {self._keys.shown_columns}): it has"
+                f" {', '.join(map(repr, names[:10]))[:200]}"
+            )
+        return _unique(names)
+
+    def _csv_rows(self, source: Iterator[str]) -> Iterator[Row[KeyT]]:
+        key_columns = self._keys.named_in(self.columns)
+        reader = csv.reader(source, delimiter=self._delimiter, strict=True)
+        lines, columns = self.lines, self.columns
+        while True:
+            line = lines.number + 1
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                where = f"line {line}" if line == lines.number else f"lines {line} to {lines.number}"
+                yield Row(line=line, end=lines.bytes, values={}, error=f"{where}: not CSV: {error}")
+                continue
+            if cells is None:
+                return
+            if not cells:
+                continue
+            values: dict[str, Any] = dict.fromkeys(columns, "")
+            values.update(zip(columns, cells, strict=False))
+            if any(cells[len(columns) :]):
+                problem = f"line {line}: {len(cells)} cells, and the header has {len(columns)}"
+                yield Row(line=line, end=lines.bytes, values=values, error=problem)
+            else:
+                yield self._row(line, values, key_columns)
+
+    def _jsonl_rows(self, source: Iterator[str]) -> Iterator[Row[KeyT]]:
+        lines = self.lines
+        for text in source:
+            if not text.strip():
+                continue
+            try:
+                values = decode(text)
+                if not isinstance(values, dict):
+                    raise ValueError("not a JSON object")
+                if any(isinstance(value, float) and not math.isfinite(value) for value in values.values()):
+                    raise ValueError("a number is too large")
+            except ValueError as error:
+                problem = f"line {lines.number}: {error}"
+                yield Row(line=lines.number, end=lines.bytes, values={}, error=problem)
+            else:
+                yield self._row(lines.number, values, self._keys.named_in(list(values)))
+
+    def _key_rows(self, source: Iterator[str]) -> Iterator[Row[KeyT]]:
+        lines, column = self.lines, self._keys.column_of_bad
+        for text in map(str.strip, source):
+            if not text:
+                continue
+            try:
+                column, key = self._keys.in_line(text)
+            except ValueError as error:
+                column, values = self._keys.column_of_bad, {self._keys.column_of_bad: text}
+                problem = f"line {lines.number}: {error}"
+                yield Row(line=lines.number, end=lines.bytes, values=values, column=column, error=problem)
+            else:
+                yield Row(line=lines.number, end=lines.bytes, values={column: key}, column=column, key=key)
+
+    def _row(self, line: int, values: dict[str, Any], key_columns: Sequence[str]) -> Row[KeyT]:
+        """Return the row of the first key column that holds something."""
+        for column in key_columns:
+            value = values[column]
+            if value is None or value == "":
+                continue
+            try:
+                if isinstance(value, bool) or not isinstance(value, str | int):
+                    raise ValueError(f"{column} is neither a text nor an integer")
+                key = self._keys.read(column, str(value).strip())
+            except ValueError as error:
+                problem = f"line {line}: {error}"
+                return Row(line=line, end=self.lines.bytes, values=values, column=column, error=problem)
+            return Row(line=line, end=self.lines.bytes, values=values, column=column, key=key)
+        return Row(line=line, end=self.lines.bytes, values=values, error=f"line {line}: it has no key")
+
+
+def _format_of(first: str, name: str, keys: Keys[Any]) -> InputFormat:
+    ending = name.lower().rpartition(".")[2]
+    if first.lstrip().startswith("["):
+        raise InputError("it is a JSON array; write one object a line (jq -c '.[]' does that)")
+    if ending in ("jsonl", "ndjson") or first.lstrip().startswith("{"):
+        return "jsonl"
+    if ending in ("csv", "tsv") or _delimiter_of(first, keys):
+        return "csv"
+    if ending != "txt" and any(character in first for character in _DELIMITERS + '"'):
+        return "csv"
+    return "keys"
+
+
+def _delimiter_of(header: str, keys: Keys[Any]) -> str | None:
+    """Return the delimiter with which the header names a key column."""
+    for delimiter in _DELIMITERS:
+        # A name may be quoted, and what follows on the next line is not needed to find it.
+        names = [name.strip().strip('"') for name in header.split(delimiter)]
+        if keys.named_in(names):
+            return delimiter
+    return None
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Return the names of columns, none of them empty or repeated."""
+    unique: dict[str, None] = {}
+    for place, name in enumerate(names, 1):
+        wanted = name.strip() or f"column_{place}"
+        candidate, number = wanted, 2
+        while candidate in unique:
+            candidate, number = f"{wanted}_{number}", number + 1
+        unique[candidate] = None
+    return list(unique)
