@@ -133,7 +133,9 @@ class FileSink:
         return self._is_regular and os.path.samestat(os.fstat(self._file.fileno()), os.fstat(descriptor))
 
     def write(self, data: bytes) -> None:
-        self._valid = self._valid or 0
+        if self._valid is None:
+            self._valid = 0
+            self._cut()
         if self._valid == 0:
             data = self._encoding.header + data
         rest = memoryview(data)
