@@ -10,8 +10,8 @@ def main() -> None:
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise
-        # The demo needs one extra more; nobody should have to be told twice.
-        extras = "cli,sandbox" if "demo" in sys.argv[1:] else "cli"
+        # These need one extra more; nobody should have to be told twice.
+        extras = "cli,sandbox" if {"demo", "sandbox"} & set(sys.argv[1:]) else "cli"
         sys.stderr.write(f'The command line needs its extra: pip install "statuslookup[{extras}]"\n')
         sys.exit(2)
     except KeyboardInterrupt:

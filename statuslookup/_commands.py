@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .sandbox import Sandbox
 
 _FAILED = 1
-_INTERRUPTED = 130
 _STATES = (
     DeliveryState.READ,
     DeliveryState.DELIVERED,

@@ -119,6 +119,8 @@ def reader(cls: type[ValueT], fields: Mapping[str, tuple[str, Reading]]) -> Call
     # looked at a second time instead.
     converter = Converter(detailed_validation=False)
     overrides = {name: override(rename=wire, struct_hook=read) for name, (wire, read) in fields.items()}
+    for attribute in attrs.fields(cls):
+        overrides.setdefault(attribute.name, override(omit=True))
     structure = make_dict_structure_fn(cls, converter, **overrides)  # type: ignore[arg-type] # cattrs types its own options and the overrides as one
     mandatory = {attribute.name for attribute in attrs.fields(cls) if attribute.default is attrs.NOTHING}
 

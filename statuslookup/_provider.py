@@ -1,8 +1,7 @@
 """What a provider is, and what all providers' answers have in common."""
 
 import ipaddress
-import os
-from collections.abc import Generator, Hashable, Mapping, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
@@ -106,15 +105,6 @@ def host_of(base_url: str) -> str:
     parts = urlsplit(base_url)
     port = parts.port or {"https": 443, "http": 80}[parts.scheme]
     return f"{(parts.hostname or '').rstrip('.')}:{port}"
-
-
-def from_environment(environ: Mapping[str, str] | None, *names: str) -> list[str]:
-    """Return the values of environment variables; a missing or empty one is a ``ValueError`` by name."""
-    values = os.environ if environ is None else environ
-    missing = [name for name in names if not values.get(name)]
-    if missing:
-        raise ValueError(f"the environment variable {' and '.join(missing)} must be set")
-    return [values[name] for name in names]
 
 
 def error_of(response: Response, *, provider: str) -> ResponseError | None:

@@ -116,7 +116,6 @@ class Results(Generic[KeyT, AnswerT]):
     def __init__(self, columns: Sequence[str], fields: Fields[AnswerT], *, with_line: bool = False) -> None:
         self._fields = fields
         self._with_line = with_line
-        # The state and the error are this check's, whatever the input had there.
         added = [name for name in (*fields.names, _ERROR) if name not in columns]
         first = [_LINE] if with_line and _LINE not in columns else []
         self.names = [*first, *columns, *added]
