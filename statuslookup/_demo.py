@@ -10,12 +10,12 @@ from attrs import frozen
 from rich import box
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from ._client import StatusClient
 from ._clock import SYSTEM_CLOCK
+from ._display import bar, colour_of
 from ._model import AnswerT, ClientStats, CustomId, DeliveryState, KeyT, RateLimit
 from ._provider import Provider
 from .greenapi import GreenAPI
@@ -42,8 +42,6 @@ _REJECTIONS = Noun("rejection", "rejections")
 
 _LATENCY = 0.05
 _BAR_WIDTH = 24
-_CHART_WIDTH = 20
-_GOOD = frozenset({DeliveryState.DELIVERED, DeliveryState.READ})
 
 # A hundred messages of a campaign. Each state has two at least: one to ask by id and one by customId.
 _CAMPAIGN: Sequence[DeliveryState | None] = (
@@ -277,8 +275,8 @@ def table_of(report: Report) -> Table:
         count = report.states[state]
         # Every provider can leave a key unknown, but none has every state.
         if count or state is None:
-            bar = _bar(count / most, _colour_of(state))
-            table.add_row(state or "unknown", f"{count:,}", f"{count / total:.1%}", bar)
+            chart = bar(count / most, colour_of(state))
+            table.add_row(state or "unknown", f"{count:,}", f"{count / total:.1%}", chart)
     table.add_section()
     table.add_row("Requests made", f"{stats.requests:,}")
     table.add_row("Keys a request", f"{stats.keys_per_request:.1f}")
@@ -288,22 +286,6 @@ def table_of(report: Report) -> Table:
     if limit is not None:
         table.add_row("One lookup a request would take", _duration(stats.lookups * limit.interval))
     return table
-
-
-def _bar(length: float, colour: str) -> RenderableType:
-    if not length:
-        return ""
-    width = max(1, round(length * _CHART_WIDTH))
-    # A progress bar that is full, because rich can draw it in ASCII too.
-    return ProgressBar(total=1, completed=1, width=width, finished_style=colour)
-
-
-def _colour_of(state: DeliveryState | None) -> str:
-    if state is None:
-        return "bright_black"
-    if state in _GOOD:
-        return "green"
-    return "red" if state.is_final else "yellow"
 
 
 def _in_words(limit: RateLimit | None) -> str:

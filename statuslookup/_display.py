@@ -117,7 +117,7 @@ def summary_of(tally: Tally, stats: ClientStats, *, name: str, seconds: float) -
     most = max(count for _, count, _ in counts)
     for label, count, colour in counts:
         share = f"{count / tally.rows:.1%}" if tally.rows else ""
-        table.add_row(label, f"{count:,}", share, _bar(count / most if most else 0.0, colour))
+        table.add_row(label, f"{count:,}", share, bar(count / most if most else 0.0, colour))
     table.add_section()
     if tally.before:
         table.add_row("Done before", f"{tally.before:,}")
@@ -158,7 +158,8 @@ def _date(date: datetime | None) -> str:
     return "" if date is None else date.isoformat(sep=" ", timespec="seconds")
 
 
-def _bar(length: float, colour: str) -> RenderableType:
+def bar(length: float, colour: str) -> RenderableType:
+    """Return a bar of a chart; ``length`` is its share of the longest one."""
     if not length:
         return ""
     width = max(1, round(length * _CHART_WIDTH))

@@ -341,7 +341,7 @@ def test_the_messages_can_be_read_and_not_written() -> None:
     assert sandbox.messages[3] is message
     assert list(sandbox.messages) == [3, 4, 5]
     with pytest.raises(TypeError):
-        sandbox.messages[3] = other  # type: ignore[index]
+        sandbox.messages[3] = other  # type: ignore[index] # the mistake that is tested
 
 
 def test_a_status_change_costs_the_same_however_often_a_custom_id_is_repeated() -> None:
@@ -366,7 +366,7 @@ def test_a_status_change_costs_the_same_however_often_a_custom_id_is_repeated() 
     [
         ({"id": 1}, TypeError, "a message is a MessageStatus, not dict"),
         (MessageStatus(id=True), TypeError, "an int, not bool"),
-        (MessageStatus(id="1"), TypeError, "an int, not str"),  # type: ignore[arg-type]
+        (MessageStatus(id="1"), TypeError, "an int, not str"),  # type: ignore[arg-type] # the mistake that is tested
         (MessageStatus(id=-1), ValueError, "0 or more, not -1"),
         (MessageStatus(id=1, custom_id="no spaces"), ValueError, "a customId has 1 to 40"),
         (MessageStatus(id=1, sent_date=datetime(2026, 1, 1)), ValueError, "give them a tzinfo"),
@@ -691,7 +691,7 @@ def test_a_wrong_argument_says_what_to_do(options: Any, error: type[Exception], 
 def test_a_wrong_limit_is_refused_while_it_runs_and_changes_nothing() -> None:
     sandbox = Sandbox()
     with pytest.raises(TypeError, match="rate_limit is a RateLimit or None"):
-        sandbox.rate_limit = 2  # type: ignore[assignment]
+        sandbox.rate_limit = 2  # type: ignore[assignment] # the mistake that is tested
     with pytest.raises(ValueError, match="counts whole requests"):
         sandbox.rate_limit = RateLimit(2.5)
     assert sandbox.rate_limit == RateLimit(2, per=1.0)
