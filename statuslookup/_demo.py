@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ._client import StatusClient
 from ._clock import SYSTEM_CLOCK
-from ._display import bar, colour_of
+from ._display import CHART_WIDTH, bar, colour_of
 from ._model import AnswerT, ClientStats, CustomId, DeliveryState, KeyT, RateLimit
 from ._provider import Provider
 from .greenapi import GreenAPI
@@ -270,7 +270,7 @@ def table_of(report: Report) -> Table:
     table.add_column("State")
     table.add_column(report.noun.what_has_a_state, justify="right")
     table.add_column("Share", justify="right")
-    table.add_column(width=_CHART_WIDTH)
+    table.add_column(width=CHART_WIDTH)
     for state in (*DeliveryState, None):
         count = report.states[state]
         # Every provider can leave a key unknown, but none has every state.

@@ -18,7 +18,7 @@ from ._model import ClientStats, DeliveryState, MessageStatus, StatusStatistic
 from ._results import Tally
 
 _BAR_WIDTH = 20
-_CHART_WIDTH = 20
+CHART_WIDTH = 20
 _GOOD = frozenset({DeliveryState.DELIVERED, DeliveryState.READ})
 
 
@@ -107,7 +107,7 @@ def summary_of(tally: Tally, stats: ClientStats, *, name: str, seconds: float) -
     table.add_column("State")
     table.add_column("Rows", justify="right")
     table.add_column("Share", justify="right")
-    table.add_column(width=_CHART_WIDTH)
+    table.add_column(width=CHART_WIDTH)
     counts: list[tuple[str, int, str]] = [
         (state.value, tally.states[state], colour_of(state))
         for state in DeliveryState
@@ -162,7 +162,7 @@ def bar(length: float, colour: str) -> RenderableType:
     """Return a bar of a chart; ``length`` is its share of the longest one."""
     if not length:
         return ""
-    width = max(1, round(length * _CHART_WIDTH))
+    width = max(1, round(length * CHART_WIDTH))
     # A progress bar that is full, because rich can draw it in ASCII too.
     return ProgressBar(total=1, completed=1, width=width, finished_style=colour)
 
