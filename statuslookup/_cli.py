@@ -1,5 +1,6 @@
 """The command line. Data goes to stdout, everything else to stderr."""
 
+import asyncio
 import errno
 import os
 import signal
@@ -8,7 +9,6 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import anyio
 import click
 from rich.console import Console
 
@@ -52,25 +52,38 @@ def _give_up_stdout_if_broken() -> None:
 
 def run_async(function: Callable[[], Awaitable[ResultT]]) -> ResultT:
     """Run the function in an event loop; the first Ctrl-C cancels it, and it can clean up undisturbed."""
+    task: asyncio.Task[ResultT] | None = None
+    interrupted = False
 
     async def main() -> ResultT:
-        interrupt = signal.getsignal(signal.SIGINT)
-        if not callable(interrupt) or threading.current_thread() is not threading.main_thread():
-            return await function()
+        nonlocal task
+        task = asyncio.current_task()
+        if interrupted:
+            raise asyncio.CancelledError
+        return await function()
 
-        def interrupt_once(*arguments: Any) -> None:
-            # Who holds Ctrl-C down would break the clean-up, and get tracebacks from all parts of it.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            interrupt(*arguments)
+    def interrupt(*_: Any) -> None:
+        # It raises nothing, because an exception in the middle of an import, or of making an event loop,
+        # leaves files open. Who holds Ctrl-C down would break the clean-up, too.
+        nonlocal interrupted
+        if not interrupted and task is not None:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+        interrupted = True
 
-        signal.signal(signal.SIGINT, interrupt_once)
-        try:
-            return await function()
-        finally:
-            if signal.getsignal(signal.SIGINT) is interrupt_once:
-                signal.signal(signal.SIGINT, interrupt)
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _is_main_thread():
+        return asyncio.run(main())
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        if not interrupted:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    return anyio.run(main)
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 class _MissingExtra(click.ClickException):

@@ -100,18 +100,19 @@ class SMSFire:
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
         """Return the provider of ``SMSFIRE_TOKEN``, or else of ``SMSFIRE_USER`` and ``SMSFIRE_PASSWORD``.
 
-        ``environ`` replaces the process's environment; ``options`` are those of the class. What is missing
-        is a ``ValueError`` that names it.
+        ``SMSFIRE_URL`` is the ``base_url`` unless an option is. ``environ`` replaces the process's
+        environment; ``options`` are those of the class. What is missing is a ``ValueError`` that names it.
         """
-        found = read_environment(environ, "SMSFIRE_TOKEN", "SMSFIRE_USER", "SMSFIRE_PASSWORD")
+        found = read_environment(environ, "SMSFIRE_TOKEN", "SMSFIRE_USER", "SMSFIRE_PASSWORD", "SMSFIRE_URL")
         del environ
-        if "SMSFIRE_TOKEN" not in found and found:
-            require(found, "SMSFIRE_USER", "SMSFIRE_PASSWORD")
-            return cls.from_login(
-                found["SMSFIRE_USER"].reveal(), found["SMSFIRE_PASSWORD"].reveal(), **options
-            )
-        require(found, "SMSFIRE_TOKEN", instead="SMSFIRE_USER and SMSFIRE_PASSWORD")
-        return cls(found["SMSFIRE_TOKEN"].reveal(), **options)
+        if "SMSFIRE_URL" in found:
+            options.setdefault("base_url", found["SMSFIRE_URL"].reveal())
+        if "SMSFIRE_TOKEN" in found:
+            return cls(found["SMSFIRE_TOKEN"].reveal(), **options)
+        if not found.keys() & {"SMSFIRE_USER", "SMSFIRE_PASSWORD"}:
+            require(found, "SMSFIRE_TOKEN", instead="SMSFIRE_USER and SMSFIRE_PASSWORD")
+        require(found, "SMSFIRE_USER", "SMSFIRE_PASSWORD")
+        return cls.from_login(found["SMSFIRE_USER"].reveal(), found["SMSFIRE_PASSWORD"].reveal(), **options)
 
     def __repr__(self) -> str:
         return f"<SMSFire {self.base_url} rate_limit={self.rate_limit} max_batch={self.max_batch}>"

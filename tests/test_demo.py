@@ -374,6 +374,25 @@ def test_an_interruption_at_the_beginning_is_one_line_and_130() -> None:
 
 
 @needs_signals
+def test_an_interruption_before_the_event_loop_runs_is_one_line_and_130() -> None:
+    code = """
+import asyncio, threading
+
+make = asyncio.events.new_event_loop
+
+def interrupt_and_make():
+    if threading.current_thread() is threading.main_thread():
+        os.kill(os.getpid(), signal.SIGINT)
+    return make()
+
+asyncio.events.new_event_loop = interrupt_and_make
+"""
+    exit_code, output, errors = finish(start("demo", code=code), within=10)
+    assert (exit_code, output) == (130, "")
+    assert errors.splitlines()[4:] == ["Interrupted."]
+
+
+@needs_signals
 def test_an_interruption_in_the_middle_is_one_line_and_130_however_often_it_is_repeated() -> None:
     # The sandbox knows when that is; every lookup that is then given up interrupts once more. That the
     # client is closed all the same shows that nothing was torn apart.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from statuslookup import GreenAPI, RateLimit, SMSFire
 
-SMSFIRE = ("SMSFIRE_TOKEN", "SMSFIRE_USER", "SMSFIRE_PASSWORD")
+SMSFIRE = ("SMSFIRE_TOKEN", "SMSFIRE_USER", "SMSFIRE_PASSWORD", "SMSFIRE_URL")
 GREEN_API = ("GREEN_API_ID_INSTANCE", "GREEN_API_TOKEN", "GREEN_API_URL")
 COMPLETE = {
     "GREEN_API_ID_INSTANCE": "1101000001",
@@ -54,6 +54,7 @@ def test_smsfire_takes_the_token_or_else_the_login(
     ("environ", "missing"),
     [
         ({}, "SMSFIRE_TOKEN"),
+        ({"SMSFIRE_URL": "https://a.test"}, "SMSFIRE_TOKEN"),
         ({"SMSFIRE_TOKEN": ""}, "SMSFIRE_TOKEN"),
         ({"SMSFIRE_USER": "user"}, "SMSFIRE_PASSWORD"),
         ({"SMSFIRE_USER": "user", "SMSFIRE_PASSWORD": ""}, "SMSFIRE_PASSWORD"),
@@ -76,6 +77,16 @@ def test_a_given_environment_stands_alone(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("SMSFIRE_TOKEN", "dG9rZW4=")
     with pytest.raises(ValueError, match="SMSFIRE_TOKEN"):
         SMSFire.from_env({})
+
+
+@pytest.mark.parametrize(
+    "login", [{"SMSFIRE_TOKEN": "dG9rZW4="}, {"SMSFIRE_USER": "user", "SMSFIRE_PASSWORD": "p"}], ids=str
+)
+def test_smsfire_is_where_the_environment_says_unless_an_option_does(login: dict[str, str]) -> None:
+    assert SMSFire.from_env(login).base_url == SMSFire("token").base_url
+    environ = {**login, "SMSFIRE_URL": "http://127.0.0.1:8080/"}
+    assert SMSFire.from_env(environ).base_url == "http://127.0.0.1:8080"
+    assert SMSFire.from_env(environ, base_url="https://a.test").base_url == "https://a.test"
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,14 @@
 """The README's programs run as they are, against the sandbox where they would go to a provider."""
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+from .readme import README, blocks, section
+
+# Recipes run with their frameworks in tests of their own.
+PROGRAMS = blocks(README.replace(section("Recipes"), ""), "python")
 
 # The programs talk to the real provider. Here its address is the sandbox's, and so is the token.
 PREAMBLE = """
@@ -41,6 +41,5 @@ def test_a_program_runs(program: str) -> None:
 
 @pytest.mark.parametrize("heading", ["Try it", "Run the tests"])
 def test_a_command_is_one_line(heading: str) -> None:
-    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    (command,) = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    (command,) = blocks(section(heading), "sh")
     assert command.count("\n") == 1
