@@ -14,7 +14,7 @@ import pytest
 from statuslookup import DeliveryState
 from statuslookup.sandbox import Sandbox
 
-from .readme import README, blocks, section
+from .readme import README, blocks, load_recipe, section, subheadings
 
 # Recipes run with their frameworks in tests of their own.
 PROGRAMS = blocks(README.replace(section("Recipes"), ""), "python")
@@ -92,3 +92,24 @@ def test_the_commands_of_the_command_line_run(tmp_path: Path) -> None:
     assert "READ" in output
     assert (tmp_path / "result.csv").read_text().count("\n") == 3
     run_in_shell(completion, tmp_path)
+
+
+RECIPES = subheadings("Recipes")
+
+
+@pytest.mark.parametrize("heading", RECIPES)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # a framework's own; its recipe's test judges it
+def test_a_recipe_loads(heading: str) -> None:
+    assert load_recipe(heading)["__name__"] == "recipe"
+
+
+@pytest.mark.parametrize("heading", RECIPES)
+def test_a_recipe_has_a_test_of_its_own(heading: str) -> None:
+    tests = [path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_recipes_*.py")]
+    assert any(f'"{heading}"' in text for text in tests)
+
+
+def test_no_recipe_is_without_a_heading() -> None:
+    assert blocks(section("Recipes"), "python") == [
+        program for heading in RECIPES for program in blocks(section(heading), "python")
+    ]
