@@ -165,7 +165,7 @@ class DecodeError(ProviderError):
 
 
 class LookupTimeoutError(StatusLookupError):
-    """The deadline of a lookup passed: ``timeout`` seconds, of which it was queued, paced and in flight.
+    """The deadline of a lookup, ``timeout`` seconds, passed; its attributes say where the time went.
 
     ``queued``, ``paced`` and ``in_flight`` are seconds, too, and add up to ``timeout``.
     """
