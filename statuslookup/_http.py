@@ -1,16 +1,20 @@
 """The way to a provider: sends one request, reads its answer, and shows the secret to nobody else.
 
 The only room that knows httpx. It uses httpx's transports and not its client, because a client logs URLs,
-keeps cookies and raises errors that hold their request.
+keeps cookies and raises errors that hold their request. It knows httpx's successor httpx2, too, but never
+imports it: whoever has a transport of httpx2 has done so.
 """
 
 import logging
 import ssl
+import sys
 import time
 import zlib
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Final, NoReturn, Self, TypeAlias, cast
+from functools import cache
+from types import ModuleType
+from typing import Any, Final, NoReturn, Protocol, Self, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -37,9 +41,6 @@ _WHAT_FAILED: Final = {
     "UnsupportedProtocol": "the proxy's URL has a scheme that is not supported",
 }
 
-
-Transport: TypeAlias = httpx.AsyncBaseTransport
-
 _secret_in_use: ContextVar[Secret | None] = ContextVar("statuslookup_secret_in_use", default=None)
 
 
@@ -54,10 +55,36 @@ class _Scrubber(logging.Filter):
 
 
 # httpcore logs the headers of answers, and a redirect may echo the URL; hpack logs all headers of HTTP/2.
-for _name in ("connection", "http11", "http2", "proxy", "socks"):
-    logging.getLogger(f"httpcore.{_name}").addFilter(_Scrubber())
-for _name in ("hpack", "table"):
-    logging.getLogger(f"hpack.{_name}").addFilter(_Scrubber())
+for _package, _names in {
+    "httpcore": ("connection", "http11", "http2", "proxy", "socks"),
+    "httpcore2": ("connection", "http11", "http2", "proxy", "socks"),
+    "hpack": ("hpack", "table"),
+}.items():
+    for _name in _names:
+        logging.getLogger(f"{_package}.{_name}").addFilter(_Scrubber())
+
+
+class Transport(Protocol):
+    """An httpx or httpx2 transport: it sends one request to a server, to an app or to a mock."""
+
+    async def handle_async_request(self, request: Any, /) -> Any:
+        """Return the answer, as an ``httpx.Response`` or ``httpx2.Response``."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+
+
+def checked_transport(transport: Transport | None) -> Transport | None:
+    """Return the transport, or raise a ``TypeError`` that says what to pass instead."""
+    if transport is None or (
+        not isinstance(transport, type) and callable(getattr(transport, "handle_async_request", None))
+    ):
+        return transport
+    what = transport.__name__ + " itself" if isinstance(transport, type) else type(transport).__name__
+    raise TypeError(
+        "transport is an httpx or httpx2 transport for asyncio, such as httpx.AsyncHTTPTransport(...),"
+        f" not {what}"
+    )
 
 
 class Sender:
@@ -79,11 +106,13 @@ class Sender:
         self._provider = provider
         self._base_url = base_url
         self._secret = secret
-        self._transport = _new_transport(base_url) if transport is None else transport
+        self._transport: Transport = _new_transport(base_url) if transport is None else transport
         self._owns_transport = transport is None
+        within = _transports_within(self._transport)
+        self._httpx = _module_of(within)
         # Where a request ends in this process (an ASGI app, a mock), or with a transport that is not
         # httpx's own, somebody has to be able to read it.
-        self._seals = _reaches_a_socket(self._transport)
+        self._seals = any(_reaches_a_socket(each) for each in within)
         self._wall_time = wall_time
 
     async def send(self, request: Request) -> Response:
@@ -101,7 +130,7 @@ class Sender:
             del problem
 
     async def _exchange(self, request: Request) -> Response:
-        response = await self._transport.handle_async_request(self._seal(request))
+        response: httpx.Response = await self._transport.handle_async_request(self._seal(request))
         try:
             with anyio.fail_after(_READ_BODY_WITHIN):
                 content = await self._read(response)
@@ -130,7 +159,7 @@ class Sender:
             sealed = _SealedBytes(credentials, request.authorization) if self._seals else credentials
             headers.append((b"Authorization", sealed))
         url, query = self._base_url, f"?{request.query}" if request.query else ""
-        result = httpx.Request(
+        result: httpx.Request = self._httpx.Request(
             request.method,
             f"{url}{request.path}{query}",
             headers=headers,
@@ -138,8 +167,8 @@ class Sender:
             extensions={"timeout": _TIMEOUTS},
         )
         if PLACEHOLDER in request.path:
-            wire = httpx.URL(f"{url}{self._fill_in(request.path)}{query}")
-            result.url = _SealedURL(result.url, wire, seals=self._seals)
+            wire = self._httpx.URL(f"{url}{self._fill_in(request.path)}{query}")
+            result.url = _sealed_url_of(self._httpx)(result.url, wire, seals=self._seals)
         return result
 
     def _fill_in(self, text: str) -> str:
@@ -215,14 +244,18 @@ class _SealedBytes(bytes):
         raise TypeError("a secret cannot be pickled")
 
 
-class _SealedURL(httpx.URL):
+class _SealedURL:
     """A URL that shows a placeholder, but has the secret where a transport reads what it has to send.
 
-    httpcore has a request extension for that, ``target``: but it sends it to a proxy, too.
+    It is the first base of a class whose other base is a ``URL``, of httpx or httpx2. httpcore has a request
+    extension for that, ``target``: but it sends it to a proxy, too.
     """
 
+    scheme: str
+    netloc: bytes
+
     def __init__(self, shown: httpx.URL, wire: httpx.URL, *, seals: bool) -> None:
-        super().__init__(shown)
+        super().__init__(shown)  # type: ignore[call-arg] # it is the other base's
         # httpx's own transport reads the raw path alone; one that ends in this process reads both.
         self._path = shown.path if seals else wire.path
         self._raw_path = _SealedBytes(wire.raw_path, shown.raw_path.decode()) if seals else wire.raw_path
@@ -239,19 +272,38 @@ class _SealedURL(httpx.URL):
         return f"{self.scheme}://{self.netloc.decode('ascii')}/{PLACEHOLDER}"
 
 
+@cache
+def _sealed_url_of(module: ModuleType) -> Callable[..., httpx.URL]:
+    return type("_SealedURL", (_SealedURL, module.URL), {})
+
+
+def _modules() -> list[ModuleType]:
+    """Return httpx, and httpx2 if somebody has imported it: there is no transport of it before that."""
+    httpx2 = sys.modules.get("httpx2")
+    return [httpx] if httpx2 is None else [httpx, httpx2]
+
+
+def _module_of(transports: list[object]) -> ModuleType:
+    """Return the module whose requests the outermost transport takes that is of httpx or httpx2."""
+    for transport in transports:
+        for module in _modules():
+            if isinstance(transport, module.AsyncBaseTransport):
+                return module
+    return httpx
+
+
 def _reaches_a_socket(transport: object) -> bool:
-    """Tell whether this is httpx's transport to a socket, or holds one, as instrumentations do."""
-    seen: list[object] = []
-    waiting = [transport]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, httpx.AsyncHTTPTransport):
-            return True
-        if not any(one is other for other in seen):
-            seen.append(one)
-            held = getattr(one, "__dict__", {}).values()
-            waiting.extend(each for each in _flat(held) if hasattr(type(each), "handle_async_request"))
-    return False
+    return isinstance(transport, tuple(module.AsyncHTTPTransport for module in _modules()))
+
+
+def _transports_within(transport: object) -> list[object]:
+    """Return the transport and those that it holds, as instrumentations do, from the outside inwards."""
+    found = [transport]
+    for one in found:
+        for each in _flat(getattr(one, "__dict__", {}).values()):
+            if hasattr(type(each), "handle_async_request") and not any(each is other for other in found):
+                found.append(each)
+    return found
 
 
 def _flat(values: Iterable[object]) -> Iterator[object]:
