@@ -6,11 +6,12 @@ imports it: whoever has a transport of httpx2 has done so.
 """
 
 import logging
+import math
 import ssl
 import sys
 import time
 import zlib
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from contextvars import ContextVar
 from functools import cache
 from types import ModuleType
@@ -26,7 +27,7 @@ from .errors import DecodeError, ProviderError, TransportError
 
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _TIMEOUTS: Final = {"connect": 10.0, "write": 30.0, "read": 30.0, "pool": None}
-_READ_BODY_WITHIN: Final = 60.0
+_READ_WITHIN: Final = 60.0
 
 _WHAT_FAILED: Final = {
     "ConnectTimeout": "no connection within 10 s",
@@ -106,7 +107,7 @@ class Sender:
         self._provider = provider
         self._base_url = base_url
         self._secret = secret
-        self._transport: Transport = _new_transport(base_url) if transport is None else transport
+        self._transport: Transport = self._own_transport() if transport is None else transport
         self._owns_transport = transport is None
         within = _transports_within(self._transport)
         self._httpx = _module_of(within)
@@ -114,6 +115,16 @@ class Sender:
         # httpx's own, somebody has to be able to read it.
         self._seals = any(_reaches_a_socket(each) for each in within)
         self._wall_time = wall_time
+
+    def _own_transport(self) -> httpx.AsyncHTTPTransport:
+        try:
+            return _new_transport(self._base_url)
+        except ImportError:
+            what = "a SOCKS proxy needs one more package: pip install 'httpx[socks]'"
+        except (ValueError, httpx.InvalidURL):
+            what = "the environment's proxy must be an http, https, socks5 or socks5h URL"
+        # Anew, so that neither a context nor a traceback leads to the proxy's URL, which may hold a password.
+        raise TransportError(what, provider=self._provider)
 
     async def send(self, request: Request) -> Response:
         """Return the provider's answer, whatever its status, or raise a ``ProviderError`` if it has none."""
@@ -130,17 +141,22 @@ class Sender:
             del problem
 
     async def _exchange(self, request: Request) -> Response:
-        response: httpx.Response = await self._transport.handle_async_request(self._seal(request))
-        try:
-            with anyio.fail_after(_READ_BODY_WITHIN):
+        with anyio.fail_after(None) as reading:
+            sealed = self._seal(request)
+            sealed.extensions["trace"] = _counts_from_the_request(reading)
+            response: httpx.Response = await self._transport.handle_async_request(sealed)
+            # A transport that does not connect traces nothing.
+            reading.deadline = min(reading.deadline, anyio.current_time() + _READ_WITHIN)
+            try:
                 content = await self._read(response)
-        except (DecodeError, zlib.error):
-            if response.is_success:
-                raise
-            # The status says what happened, whatever became of the words.
-            content = b""
-        finally:
-            await response.aclose()
+            except (DecodeError, zlib.error):
+                if response.is_success:
+                    raise
+                # The status says what happened, whatever became of the words.
+                content = b""
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await response.aclose()
         return Response(
             response.status_code, content, retry_after(response.headers.get("Retry-After"), self._wall_time())
         )
@@ -197,7 +213,7 @@ class Sender:
         if isinstance(error, zlib.error):
             return self._decode_error("the answer's compressed body is damaged")
         if isinstance(error, TimeoutError):
-            what = f"the answer was not read within {_READ_BODY_WITHIN:g} s"
+            what = f"the answer was not read within {_READ_WITHIN:g} s"
         else:
             tls = _tls_problem(error)
             # By name, because a transport that was given may come from a successor of httpx.
@@ -212,6 +228,22 @@ class Sender:
         """Close the transport if it was made here; it may be closed again."""
         if self._owns_transport:
             await self._transport.aclose()
+
+
+def _counts_from_the_request(reading: anyio.CancelScope) -> Callable[[str, object], Awaitable[None]]:
+    """Return what httpcore tells its steps to: the time to read counts from when a request was sent.
+
+    It stops while something connects: after a proxy's own answer, or after an HTTP/2 server that went away.
+    Cancelled there, httpcore's pool would lose the connection's place for good.
+    """
+
+    async def trace(event: str, _: object) -> None:
+        if event.endswith(".receive_response_headers.started"):
+            reading.deadline = anyio.current_time() + _READ_WITHIN
+        elif not event.startswith("http"):
+            reading.deadline = math.inf
+
+    return trace
 
 
 class _SealedBytes(bytes):
@@ -284,8 +316,8 @@ def _modules() -> list[ModuleType]:
 
 
 def _module_of(transports: list[object]) -> ModuleType:
-    """Return the module whose requests the outermost transport takes that is of httpx or httpx2."""
-    for transport in transports:
+    """Return the module whose requests to make: the innermost transport's, which checks their types."""
+    for transport in reversed(transports):
         for module in _modules():
             if isinstance(transport, module.AsyncBaseTransport):
                 return module
@@ -327,7 +359,11 @@ def _new_transport(base_url: str) -> httpx.AsyncHTTPTransport:
     proxy = proxies.get("https") or proxies.get("all")
     if proxy is None or proxy_bypass(parts.netloc):
         return httpx.AsyncHTTPTransport()
-    return httpx.AsyncHTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}")
+    # Unlimited, because httpcore's pool loses the place of a connection whose TLS fails behind a proxy, and
+    # waits for ever where no place is left. The rate limit keeps connections few.
+    return httpx.AsyncHTTPTransport(
+        proxy=proxy if "://" in proxy else f"http://{proxy}", limits=httpx.Limits(max_connections=None)
+    )
 
 
 def _tls_problem(error: BaseException) -> str | None:
