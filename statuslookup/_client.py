@@ -15,7 +15,7 @@ from ._batcher import Batcher
 from ._bulk import Ends, ends_of
 from ._clock import SYSTEM_CLOCK, Clock
 from ._dispatch import Dispatcher
-from ._http import Sender, Transport
+from ._http import Sender, Transport, checked_transport
 from ._limiter import Limiter, Unlimited
 from ._lookup import Line
 from ._model import AnswerT, ClientStats, KeyT, MessageKey, Outcome
@@ -42,8 +42,8 @@ class StatusClient(Generic[KeyT, AnswerT]):
     ever. ``limiter`` replaces the one that this client shares with all others of its event loop that the
     provider counts together. ``retry`` says which failures are asked again. ``linger`` is how long, in
     seconds, a request that could go at once waits for more keys; a full batch does not wait. ``transport``
-    is an httpx transport to send through (proxy, TLS, tests); it stays yours to close. ``clock`` is for
-    tests that do not want to wait. A bad argument is a ``TypeError`` or ``ValueError``.
+    is an httpx or httpx2 transport to send through (proxy, TLS, tests); it stays yours to close. ``clock``
+    is for tests that do not want to wait. A bad argument is a ``TypeError`` or ``ValueError``.
 
     A client belongs to the event loop that uses it first; on another one, it raises ``WrongLoopError``. Close
     it with ``aclose()`` or ``async with``.
@@ -73,7 +73,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         self._limiter = limiter
         self._retry = retry
         self._linger = float(linger)
-        self._transport = transport
+        self._transport = checked_transport(transport)
         self._clock = clock
         self._context = copy_context()
         self._loop: asyncio.AbstractEventLoop | None = None
