@@ -231,10 +231,10 @@ class Sender:
 
 
 def _counts_from_the_request(reading: anyio.CancelScope) -> Callable[[str, object], Awaitable[None]]:
-    """Return what httpcore tells its steps to: the time to read counts from when a request was sent.
+    """Return a function to which httpcore tells its steps, so that the time to read counts from the request.
 
-    It stops while something connects: after a proxy's own answer, or after an HTTP/2 server that went away.
-    Cancelled there, httpcore's pool would lose the connection's place for good.
+    It does not count while anything connects, be it after a proxy's own answer: httpcore's pool can lose the
+    place of a connection that is cancelled there. A step's name begins with the part that takes it.
     """
 
     async def trace(event: str, _: object) -> None:
@@ -279,15 +279,15 @@ class _SealedBytes(bytes):
 class _SealedURL:
     """A URL that shows a placeholder, but has the secret where a transport reads what it has to send.
 
-    It is the first base of a class whose other base is a ``URL``, of httpx or httpx2. httpcore has a request
-    extension for that, ``target``: but it sends it to a proxy, too.
+    httpcore has a request extension for that, ``target``: but it sends it to a proxy, too. This is the first
+    base of a class whose second one is ``httpx.URL`` or ``httpx2.URL``.
     """
 
     scheme: str
     netloc: bytes
 
     def __init__(self, shown: httpx.URL, wire: httpx.URL, *, seals: bool) -> None:
-        super().__init__(shown)  # type: ignore[call-arg] # it is the other base's
+        super().__init__(shown)  # type: ignore[call-arg] # the second base takes it
         # httpx's own transport reads the raw path alone; one that ends in this process reads both.
         self._path = shown.path if seals else wire.path
         self._raw_path = _SealedBytes(wire.raw_path, shown.raw_path.decode()) if seals else wire.raw_path
