@@ -5,8 +5,8 @@ keeps cookies and raises errors that hold their request. It knows httpx's succes
 imports it: whoever has a transport of httpx2 has done so.
 """
 
+import asyncio
 import logging
-import math
 import ssl
 import sys
 import time
@@ -19,7 +19,6 @@ from typing import Any, Final, NoReturn, Protocol, Self, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import anyio
 import httpx
 
 from ._wire import PLACEHOLDER, Request, Response, Secret, retry_after
@@ -141,12 +140,14 @@ class Sender:
             del problem
 
     async def _exchange(self, request: Request) -> Response:
-        with anyio.fail_after(None) as reading:
+        # asyncio's, because anyio's keeps a task that was left in the middle, and its loop, for good.
+        async with asyncio.timeout(None) as reading:
             sealed = self._seal(request)
             sealed.extensions["trace"] = _counts_from_the_request(reading)
             response: httpx.Response = await self._transport.handle_async_request(sealed)
-            # A transport that does not connect traces nothing.
-            reading.deadline = min(reading.deadline, anyio.current_time() + _READ_WITHIN)
+            if reading.when() is None:
+                # A transport that does not connect traces nothing.
+                _count_from_now(reading)
             try:
                 content = await self._read(response)
             except (DecodeError, zlib.error):
@@ -155,8 +156,7 @@ class Sender:
                 # The status says what happened, whatever became of the words.
                 content = b""
             finally:
-                with anyio.CancelScope(shield=True):
-                    await response.aclose()
+                await response.aclose()
         return Response(
             response.status_code, content, retry_after(response.headers.get("Retry-After"), self._wall_time())
         )
@@ -230,7 +230,7 @@ class Sender:
             await self._transport.aclose()
 
 
-def _counts_from_the_request(reading: anyio.CancelScope) -> Callable[[str, object], Awaitable[None]]:
+def _counts_from_the_request(reading: asyncio.Timeout) -> Callable[[str, object], Awaitable[None]]:
     """Return a function to which httpcore tells its steps, so that the time to read counts from the request.
 
     It does not count while anything connects, be it after a proxy's own answer: httpcore's pool can lose the
@@ -239,11 +239,15 @@ def _counts_from_the_request(reading: anyio.CancelScope) -> Callable[[str, objec
 
     async def trace(event: str, _: object) -> None:
         if event.endswith(".receive_response_headers.started"):
-            reading.deadline = anyio.current_time() + _READ_WITHIN
+            _count_from_now(reading)
         elif not event.startswith("http"):
-            reading.deadline = math.inf
+            reading.reschedule(None)
 
     return trace
+
+
+def _count_from_now(reading: asyncio.Timeout) -> None:
+    reading.reschedule(asyncio.get_running_loop().time() + _READ_WITHIN)
 
 
 class _SealedBytes(bytes):
