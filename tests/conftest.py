@@ -1,13 +1,16 @@
-"""Which event loop a test runs on: ``virtual_time`` jumps, ``every_loop`` runs on all that are supported."""
+"""Which event loop a test runs on, and what the tests of several files begin and end with."""
 
 import asyncio
 import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 
-from .virtual_time import VirtualTimeLoop
+from statuslookup import _register as register
+
+from .virtual_time import HandClock, VirtualTimeLoop
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -48,8 +51,38 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     return {"asyncio": asyncio.new_event_loop}
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    # The processes that share the tests must agree on the names, and a compressed body holds its time.
+    return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
 def pytest_collection_finish() -> None:
     # What is imported by now stays to the end, and no garbage collection need look through it again: many
     # tests collect, and it would cost each of them a tenth of a second.
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def noise() -> Iterator[list[dict[str, Any]]]:
+    """What the event loop reports by itself; the test is over only when nothing was."""
+    reports: list[dict[str, Any]] = []
+    yield reports
+    gc.collect()
+    assert reports == []
+
+
+@pytest.fixture
+def empty_register() -> Iterator[None]:
+    """Other tests' clients, and those of a test here, are nothing to the next one."""
+    gc.collect()
+    register._ready_at.clear()
+    yield
+    gc.collect()
+    register._ready_at.clear()
+    assert list(register._budgets) == []
