@@ -4,13 +4,17 @@ import asyncio
 import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from statuslookup import DeliveryState
 from statuslookup import _register as register
 
 from .virtual_time import HandClock, VirtualTimeLoop
+
+if TYPE_CHECKING:
+    from statuslookup.sandbox import Sandbox
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -86,3 +90,33 @@ def empty_register() -> Iterator[None]:
     gc.collect()
     register._ready_at.clear()
     assert list(register._budgets) == []
+
+
+@pytest.fixture(scope="module")
+def served() -> "Iterator[tuple[Sandbox, str]]":
+    """A sandbox on a socket: 3,000 messages with a customId and three states in turn, and one story."""
+    from statuslookup.sandbox import Sandbox
+
+    sandbox = Sandbox(rate_limit=None)
+    states = (DeliveryState.READ, DeliveryState.SENT, DeliveryState.REJECTED)
+    for id in range(1, 3001):
+        sandbox.add_message(id, custom_id=f"c{id}", state=states[id % 3])
+    instance = sandbox.add_instance(rate_limit=None)
+    instance.add_statistic("STORY1", DeliveryState.READ, DeliveryState.DELIVERED)
+    with sandbox.serve() as url:
+        yield sandbox, url
+
+
+@pytest.fixture
+def sandbox(served: "tuple[Sandbox, str]") -> "Iterator[Sandbox]":
+    sandbox, _ = served
+    sandbox.reset_counts()
+    yield sandbox
+    sandbox.fault = None
+    sandbox.instances[1101000001].quota = None
+    sandbox.instances[1101000001].fault = None
+
+
+@pytest.fixture
+def url(served: "tuple[Sandbox, str]", sandbox: "Sandbox") -> str:
+    return served[1]

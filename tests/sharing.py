@@ -16,8 +16,6 @@ from statuslookup._register import SharedBucket
 
 from .fakes import Tens
 
-virtual_time = pytest.mark.virtual_time
-
 
 @pytest.fixture(autouse=True)
 def empty_register() -> Iterator[None]:

@@ -3,13 +3,10 @@
 import asyncio
 from typing import Any
 
-import pytest
-
 from statuslookup import RateLimit, Slot, TokenBucket
 
 from .virtual_time import LoopClock
 
-virtual_time = pytest.mark.virtual_time
 TWO_A_SECOND = RateLimit(2, per=1.0)
 
 
