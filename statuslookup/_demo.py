@@ -7,15 +7,13 @@ from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from typing import Any, Generic, TypeAlias
 
 from attrs import frozen
-from rich import box
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
-from rich.text import Text
 
 from ._client import StatusClient
 from ._clock import SYSTEM_CLOCK
-from ._display import CHART_WIDTH, bar, colour_of
+from ._display import TimeColumn, add_requests, can_show_bars, chart_of, colour_of, counted, duration
 from ._model import AnswerT, ClientStats, CustomId, DeliveryState, KeyT, RateLimit
 from ._provider import Provider
 from .greenapi import GreenAPI
@@ -25,20 +23,6 @@ from .smsfire import MessageKey, SMSFire
 States: TypeAlias = Counter[DeliveryState | None]
 """How many messages or receipts are in each state; ``None`` are the unknown ones."""
 
-
-@frozen
-class Noun:
-    """How to say what was counted."""
-
-    one: str
-    many: str
-    what_has_a_state: str = ""
-
-
-_MESSAGES = Noun("message", "messages", "Messages")
-_STORIES = Noun("story", "stories", "Receipts")
-_REQUESTS = Noun("request", "requests")
-_REJECTIONS = Noun("rejection", "rejections")
 
 _LATENCY = 0.05
 _BAR_WIDTH = 24
@@ -80,20 +64,24 @@ def run_demo(
     stories, expected_receipts = _add_stories(instance, messages)
     with sandbox.serve() as url:
         smsfire = Lookups(
-            SMSFire("sandbox", base_url=url), keys, _MESSAGES, states_of=lambda status: [status.state]
+            SMSFire("sandbox", base_url=url),
+            keys,
+            noun="message",
+            states_of=lambda status: [status.state],
         )
         green_api = Lookups(
             GreenAPI(instance.id_instance, "sandbox", api_url=url),
             stories,
-            _STORIES,
+            noun="story",
+            what_has_a_state="receipt",
             times=_COROUTINES_A_STORY,
             states_of=lambda statistic: [receipt.state for receipt in statistic.receipts] or [None],
         )
         err.print(
-            f"Looking up {_counted(messages, _MESSAGES)} at once, each in a coroutine of its own.\n"
+            f"Looking up {counted(messages, 'message')} at once, each in a coroutine of its own.\n"
             f"The sandbox answers as SMSFire does: {_in_words(smsfire.provider.rate_limit)},"
             f" {_LATENCY * 1000:.0f} ms away.\n"
-            f"Beside that {_counted(len(stories), _STORIES)}, each in {_COROUTINES_A_STORY} coroutines.\n"
+            f"Beside that {counted(len(stories), 'story')}, each in {_COROUTINES_A_STORY} coroutines.\n"
             f"The sandbox answers as GREEN-API does: {_in_words(green_api.provider.rate_limit)}.",
             highlight=False,
         )
@@ -152,8 +140,8 @@ def _disagreement(report: "Report", account: Sandbox | Instance, expected: State
     stats = report.stats
     if (stats.requests, stats.rejections) != (account.requests, account.rejections):
         return (
-            f"{report.provider}: the client counted {_counted(stats.requests, _REQUESTS)} and"
-            f" {_counted(stats.rejections, _REJECTIONS)}, the sandbox {account.requests} and"
+            f"{report.provider}: the client counted {counted(stats.requests, 'request')} and"
+            f" {counted(stats.rejections, 'rejection')}, the sandbox {account.requests} and"
             f" {account.rejections}"
         )
     if report.states != expected:
@@ -167,7 +155,8 @@ def _disagreement(report: "Report", account: Sandbox | Instance, expected: State
 class Report:
     """What became of the messages, and what it took to learn it."""
 
-    noun: Noun
+    noun: str
+    what_has_a_state: str
     keys: int
     provider: str
     rate_limit: RateLimit | None
@@ -183,8 +172,9 @@ class Lookups(Generic[KeyT, AnswerT]):
         self,
         provider: Provider[KeyT, AnswerT],
         keys: Sequence[KeyT],
-        noun: Noun,
         *,
+        noun: str,
+        what_has_a_state: str | None = None,
         times: int = 1,
         states_of: Callable[[AnswerT], Iterable[DeliveryState | None]],
     ) -> None:
@@ -195,6 +185,7 @@ class Lookups(Generic[KeyT, AnswerT]):
         # The last ones of many messages wait for minutes, and that is what they are here to show.
         self.client = StatusClient(provider, timeout=None)
         self._noun = noun
+        self._what_has_a_state = what_has_a_state or noun
         self._times = times
         self._states_of = states_of
 
@@ -207,6 +198,7 @@ class Lookups(Generic[KeyT, AnswerT]):
         await asyncio.gather(*map(self._look_up, [*self.keys] * self._times))
         return Report(
             noun=self._noun,
+            what_has_a_state=self._what_has_a_state,
             keys=len(self.keys),
             provider=self.provider.name,
             rate_limit=self.provider.rate_limit,
@@ -223,9 +215,7 @@ class Lookups(Generic[KeyT, AnswerT]):
 
 
 def _progress(all_lookups: Sequence[Lookups[Any, Any]], console: Console) -> AbstractContextManager[object]:
-    # FORCE_COLOR makes a file a terminal to rich, and a bar in a log is a nuisance all the same.
-    is_terminal = console.is_interactive and console.file.isatty()
-    return _LookupProgress(all_lookups, console) if is_terminal else nullcontext()
+    return _LookupProgress(all_lookups, console) if can_show_bars(console) else nullcontext()
 
 
 class _LookupProgress(Progress):
@@ -238,7 +228,7 @@ class _LookupProgress(Progress):
             BarColumn(_BAR_WIDTH),
             TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
             TextColumn("{task.fields[requests]}"),
-            _TimeColumn(),
+            TimeColumn(),
             console=console,
         )
         for lookups in all_lookups:
@@ -246,58 +236,31 @@ class _LookupProgress(Progress):
             self._lookups[task] = lookups
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        # Called ten times a second. Answers come in bursts, and from an update for each single one the
-        # pace between bursts, and so the time left, could not be told.
         for task, lookups in self._lookups.items():
-            requests = _counted(lookups.stats.requests, _REQUESTS)
+            requests = counted(lookups.stats.requests, "request")
             self.update(task, completed=len(lookups.done), requests=requests)
         yield from super().get_renderables()
-
-
-class _TimeColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        if task.finished_time is not None:
-            return Text(_duration(task.finished_time))
-        left = task.time_remaining
-        return Text("" if left is None else f"{_duration(left, digits=0)} left")
 
 
 def table_of(report: Report) -> Table:
     """Return what the demo ends with; it fits into 80 columns and needs neither colours nor Unicode."""
     stats, limit = report.stats, report.rate_limit
-    total, most = report.states.total(), max(report.states.values())
-    table = Table(box=box.SIMPLE_HEAD, title=f"{report.provider}, {_counted(report.keys, report.noun)}")
-    table.add_column("State")
-    table.add_column(report.noun.what_has_a_state, justify="right")
-    table.add_column("Share", justify="right")
-    table.add_column(width=CHART_WIDTH)
-    for state in (*DeliveryState, None):
-        count = report.states[state]
-        # Every provider can leave a key unknown, but none has every state.
-        if count or state is None:
-            chart = bar(count / most, colour_of(state))
-            table.add_row(state or "unknown", f"{count:,}", f"{count / total:.1%}", chart)
+    # Every provider can leave a key unknown, but none has every state.
+    counts = [
+        (state.value, count, colour_of(state)) for state in DeliveryState if (count := report.states[state])
+    ]
+    counts.append(("unknown", report.states[None], colour_of(None)))
+    table = chart_of(
+        f"{report.provider}, {counted(report.keys, report.noun)}", report.what_has_a_state, counts
+    )
     table.add_section()
-    table.add_row("Requests made", f"{stats.requests:,}")
-    table.add_row("Keys a request", f"{stats.keys_per_request:.1f}")
-    table.add_row("Rejections", Text(f"{stats.rejections:,}", "bold red" if stats.rejections else "green"))
+    add_requests(table, stats)
     table.add_row("Lookups a second", f"{stats.lookups / report.seconds:,.1f}")
-    table.add_row("Elapsed", _duration(report.seconds), style="bold")
+    table.add_row("Elapsed", duration(report.seconds), style="bold")
     if limit is not None:
-        table.add_row("One lookup a request would take", _duration(stats.lookups * limit.interval))
+        table.add_row("One lookup a request would take", duration(stats.lookups * limit.interval))
     return table
 
 
 def _in_words(limit: RateLimit | None) -> str:
-    return "no limit" if limit is None else f"{_counted(round(1 / limit.interval), _REQUESTS)} a second"
-
-
-def _counted(count: int, noun: Noun) -> str:
-    return f"{count:,} {noun.one if count == 1 else noun.many}"
-
-
-def _duration(seconds: float, *, digits: int = 1) -> str:
-    if seconds < 59.5:
-        return f"{seconds:.{digits}f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes:,} min {rest} s"
+    return "no limit" if limit is None else f"{counted(round(1 / limit.interval), 'request')} a second"

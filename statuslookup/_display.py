@@ -18,7 +18,7 @@ from ._model import ClientStats, DeliveryState, MessageStatus, StatusStatistic
 from ._results import Tally
 
 _BAR_WIDTH = 20
-CHART_WIDTH = 20
+_CHART_WIDTH = 20
 _GOOD = frozenset({DeliveryState.DELIVERED, DeliveryState.READ})
 
 
@@ -43,10 +43,15 @@ def progress(
     clock: Callable[[], float] = SYSTEM_CLOCK.time,
 ) -> AbstractContextManager[object]:
     """Show a progress bar on a terminal, and nothing elsewhere."""
-    # FORCE_COLOR makes a file a terminal to rich, and a bar in a log is a nuisance all the same.
-    if not (is_wanted and console.is_interactive and console.file.isatty()):
+    if not (is_wanted and can_show_bars(console)):
         return nullcontext()
     return CheckProgress(console, look, name=name, total_bytes=total_bytes, clock=clock)
+
+
+def can_show_bars(console: Console) -> bool:
+    """Tell whether somebody looks at the console."""
+    # FORCE_COLOR makes a file a terminal to rich, and a bar in a log is a nuisance all the same.
+    return console.is_interactive and console.file.isatty()
 
 
 class CheckProgress(Progress):
@@ -70,7 +75,7 @@ class CheckProgress(Progress):
             BarColumn(_BAR_WIDTH),
             TextColumn("{task.fields[rows]}"),
             TextColumn("{task.fields[rate]}"),
-            _TimeColumn(),
+            TimeColumn(),
             console=console,
             get_time=clock,
             **options,
@@ -93,7 +98,9 @@ class CheckProgress(Progress):
         yield from super().get_renderables()
 
 
-class _TimeColumn(ProgressColumn):
+class TimeColumn(ProgressColumn):
+    """The time that is left, and at the end the time that it took."""
+
     def render(self, task: Task) -> Text:
         if task.finished_time is not None:
             return Text(duration(task.finished_time))
@@ -103,31 +110,45 @@ class _TimeColumn(ProgressColumn):
 
 def summary_of(tally: Tally, stats: ClientStats, *, name: str, seconds: float) -> Table:
     """Return what a check ends with; it fits into 80 columns and needs neither colours nor Unicode."""
-    table = Table(box=box.SIMPLE_HEAD, title=f"{name}, {counted(tally.rows, 'row')}")
-    table.add_column("State")
-    table.add_column("Rows", justify="right")
-    table.add_column("Share", justify="right")
-    table.add_column(width=CHART_WIDTH)
     counts: list[tuple[str, int, str]] = [
         (state.value, tally.states[state], colour_of(state))
         for state in DeliveryState
         if state in tally.states
     ]
     counts += [("unknown", tally.unknown, colour_of(None)), ("failed", tally.failed, "bold red")]
-    most = max(count for _, count, _ in counts)
-    for label, count, colour in counts:
-        share = f"{count / tally.rows:.1%}" if tally.rows else ""
-        table.add_row(label, f"{count:,}", share, bar(count / most if most else 0.0, colour))
+    table = chart_of(f"{name}, {counted(tally.rows, 'row')}", "row", counts, total=tally.rows)
     table.add_section()
     if tally.before:
         table.add_row("Done before", f"{tally.before:,}")
     if tally.skipped:
         table.add_row("Skipped, final already", f"{tally.skipped:,}")
+    add_requests(table, stats)
+    table.add_row("Elapsed", duration(seconds), style="bold")
+    return table
+
+
+def chart_of(
+    title: str, noun: str, counts: Sequence[tuple[str, int, str]], *, total: int | None = None
+) -> Table:
+    """Return a table with a bar for each label, count and colour; ``total`` is the sum unless it is given."""
+    total = sum(count for _, count, _ in counts) if total is None else total
+    most = max(count for _, count, _ in counts)
+    table = Table(box=box.SIMPLE_HEAD, title=title)
+    table.add_column("State")
+    table.add_column(_plural(noun).capitalize(), justify="right")
+    table.add_column("Share", justify="right")
+    table.add_column(width=_CHART_WIDTH)
+    for label, count, colour in counts:
+        share = f"{count / total:.1%}" if total else ""
+        table.add_row(label, f"{count:,}", share, _bar(count / most if most else 0.0, colour))
+    return table
+
+
+def add_requests(table: Table, stats: ClientStats) -> None:
+    """Add what the lookups cost."""
     table.add_row("Requests made", f"{stats.requests:,}")
     table.add_row("Keys a request", f"{stats.keys_per_request:.1f}")
     table.add_row("Rejections", Text(f"{stats.rejections:,}", "bold red" if stats.rejections else "green"))
-    table.add_row("Elapsed", duration(seconds), style="bold")
-    return table
 
 
 def table_of(rows: Sequence[tuple[str, object]]) -> Table:
@@ -158,11 +179,11 @@ def _date(date: datetime | None) -> str:
     return "" if date is None else date.isoformat(sep=" ", timespec="seconds")
 
 
-def bar(length: float, colour: str) -> RenderableType:
+def _bar(length: float, colour: str) -> RenderableType:
     """Return a bar of a chart; ``length`` is its share of the longest one."""
     if not length:
         return ""
-    width = max(1, round(length * CHART_WIDTH))
+    width = max(1, round(length * _CHART_WIDTH))
     # A progress bar that is full, because rich can draw it in ASCII too.
     return ProgressBar(total=1, completed=1, width=width, finished_style=colour)
 
@@ -178,7 +199,11 @@ def colour_of(state: DeliveryState | None) -> str:
 
 def counted(count: int, noun: str) -> str:
     """Return a count and its noun, in the plural where that is due."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    return f"{count:,} {noun if count == 1 else _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    return f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
 
 
 def duration(seconds: float, *, digits: int = 1) -> str:

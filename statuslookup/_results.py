@@ -5,14 +5,12 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeAlias
+from typing import Any, Generic, TypeAlias
 
 from attrs import frozen
 
 from ._model import AnswerT, CustomId, DeliveryState, KeyT, MessageStatus, StatusStatistic
 from ._rows import Row
-
-OutputFormat: TypeAlias = Literal["jsonl", "csv"]
 
 _MORE = "more"
 _LINE = "line"

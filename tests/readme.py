@@ -20,6 +20,11 @@ def section(heading: str) -> str:
     return README[start : next(following, len(README))]
 
 
+def subheadings(heading: str) -> list[str]:
+    """Return the headings one level below a heading."""
+    return re.findall(r"^### (.*)$", _without_code(section(heading)), re.MULTILINE)
+
+
 def _without_code(text: str) -> str:
     """Return the text with its code blanked out: a comment in a program is no heading."""
     return re.sub(r"^```.*?^```", lambda code: " " * len(code[0]), text, flags=re.MULTILINE | re.DOTALL)

@@ -98,6 +98,7 @@ def test_each_dependency_sits_in_its_room(dependency: str) -> None:
 
 def test_the_package_imports_no_extra() -> None:
     extras = {"click", "rich", "starlette", "uvicorn", "redis", "pytest", "respx"}
+    extras |= {"fastapi", "opentelemetry", "prometheus_client"}
     # httpx imports click and rich for a command line of its own where they are installed.
     program = (
         "import sys, httpx; before = set(sys.modules); import statuslookup;"

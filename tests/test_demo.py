@@ -131,13 +131,6 @@ def test_a_single_message_is_enough() -> None:
     assert (values["READ"], values["unknown"], values["Requests made"]) == ("1", "0", "1")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.04, "0.0 s"), (13.14, "13.1 s"), (59.6, "1 min 0 s"), (50_000, "833 min 20 s")]
-)
-def test_durations_are_minutes_and_seconds(seconds: float, text: str) -> None:
-    assert _demo._duration(seconds) == text
-
-
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
