@@ -42,6 +42,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    if config.getoption("capture") == "no" and config.getoption("numprocesses", None):
+        # Somebody wants to see what is printed, and the output of several processes is lost.
+        config.option.numprocesses = 0
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "virtual_time: run on a loop whose clock jumps")
     config.addinivalue_line("markers", "every_loop: run on asyncio, eager tasks and uvloop")

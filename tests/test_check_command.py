@@ -264,7 +264,7 @@ def test_ctrl_c_is_heard_while_stdin_is_silent(url: str) -> None:
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["id"] == 1
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(30) == 130
 
 
 @needs_terminals

@@ -42,7 +42,7 @@ def test_the_table_says_what_it_took(piped: tuple[int, str, str]) -> None:
     assert values["One lookup a request would take"] == "3 min 20 s"
     seconds = float(values["Elapsed"].removesuffix(" s"))
     # Two requests, half a second apart, on a machine that may be busy.
-    assert 0.5 <= seconds < 5
+    assert 0.5 <= seconds < 20
     # Both figures are rounded.
     assert 400 / (seconds + 0.06) <= float(values["Lookups a second"]) <= 400 / (seconds - 0.06)
 
@@ -91,7 +91,8 @@ def test_the_default_size_takes_thirteen_seconds_and_no_rejection() -> None:
     for provider, requests in (("SMSFire", "25"), ("GREEN-API", "12")):
         values = figures(tables, provider)
         assert (values["Requests made"], values["Rejections"]) == (requests, "0")
-        assert 11 <= float(values["Elapsed"].removesuffix(" s")) < 16
+        # Eleven or twelve seconds between the requests; how much more is the machine's affair.
+        assert 11 <= float(values["Elapsed"].removesuffix(" s")) < 40
     assert states(tables, "GREEN-API")["unknown"] == 1
 
 

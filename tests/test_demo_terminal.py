@@ -11,19 +11,22 @@ from statuslookup._cli import commands
 from .demos import STATES_OF_400, demo, states
 from .processes import environment, finish, needs_signals, needs_terminals, on_terminal, read_terminal, start
 
+# It would take fifty seconds, longer than any of these tests waits for its end.
+LONG = ("demo", "--messages", "20000")
+
+
 # --- Ctrl-C ---------------------------------------------------------------------------------------
 
 
 @needs_signals
 def test_an_interruption_at_the_beginning_is_one_line_and_130() -> None:
-    process = start("demo")
+    process = start(*LONG)
     assert process.stderr is not None
-    assert process.stderr.readline().startswith("Looking up 5,000 messages")
+    assert process.stderr.readline().startswith("Looking up 20,000 messages")
     for beginning in ("The sandbox", "Beside that", "The sandbox"):
         assert process.stderr.readline().startswith(beginning)
     process.send_signal(signal.SIGINT)
-    # The whole demo would take longer than this.
-    assert finish(process, within=10) == (130, "", "Interrupted.\n")
+    assert finish(process, within=30) == (130, "", "Interrupted.\n")
 
 
 @needs_signals
@@ -40,7 +43,7 @@ def interrupt_and_make():
 
 asyncio.events.new_event_loop = interrupt_and_make
 """
-    exit_code, output, errors = finish(start("demo", code=code), within=10)
+    exit_code, output, errors = finish(start(*LONG, code=code), within=30)
     assert (exit_code, output) == (130, "")
     assert errors.splitlines()[4:] == ["Interrupted."]
 
@@ -72,7 +75,7 @@ async def close_and_say_so(self):
 Sandbox._answer, SingleLookup.withdraw = answer_and_interrupt, withdraw_and_interrupt
 StatusClient.aclose = close_and_say_so
 """
-    exit_code, output, errors = finish(start("demo", code=code), within=11)
+    exit_code, output, errors = finish(start(*LONG, code=code), within=30)
     assert (exit_code, output) == (130, "")
     assert errors.splitlines()[4:] == ["Closed.", "Closed.", "Interrupted."]
 
@@ -106,7 +109,7 @@ def test_ctrl_c_is_heard_again_after_a_run() -> None:
 def test_a_terminal_gets_a_progress_bar_and_colours() -> None:
     with on_terminal("demo", "--messages", "600") as (process, terminal):
         shown = read_terminal(terminal)
-        assert process.wait(10) == 0, shown
+        assert process.wait(30) == 0, shown
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
     # It is drawn ten times a second, so of the two stages on a busy machine one may be missed.
     assert "200 of 600 1 request " in plain or "400 of 600 2 requests" in plain
@@ -122,7 +125,7 @@ def test_a_terminal_gets_a_progress_bar_and_colours() -> None:
 def test_no_color_means_no_colours() -> None:
     with on_terminal("demo", "--messages", "100", env=environment(NO_COLOR="1")) as (process, terminal):
         shown = read_terminal(terminal)
-        assert process.wait(10) == 0, shown
+        assert process.wait(30) == 0, shown
     assert "100 of 100" in shown
     assert not re.search(r"\x1b\[[0-9;]*\b(3[0-8]|4[0-8]|9[0-7])\b[0-9;]*m", shown)
 
@@ -132,7 +135,7 @@ def test_the_bar_is_on_stderr_and_the_table_on_stdout() -> None:
     with on_terminal("demo", "--messages", "400", stdout=subprocess.PIPE) as (process, terminal):
         shown = read_terminal(terminal)
         table = process.stdout.read()
-        assert process.wait(10) == 0, shown
+        assert process.wait(30) == 0, shown
     assert "400 of 400" in shown
     assert "Requests made" not in shown
     assert states(table) == STATES_OF_400
@@ -149,11 +152,11 @@ def test_a_log_gets_no_bar_even_if_it_wants_colours() -> None:
 
 @needs_terminals
 def test_an_interruption_gives_the_terminal_its_cursor_back() -> None:
-    with on_terminal("demo") as (process, terminal):
-        shown = read_terminal(terminal, until="00 of 5,000")
+    with on_terminal(*LONG) as (process, terminal):
+        shown = read_terminal(terminal, until="00 of 20,000")
         process.send_signal(signal.SIGINT)
         shown += read_terminal(terminal)
-        assert process.wait(10) == 130, shown
+        assert process.wait(30) == 130, shown
     assert "\x1b[?25l" in shown
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
     assert shown.endswith("Interrupted.\r\n")

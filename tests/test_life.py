@@ -54,7 +54,7 @@ async def test_opened_in_one_task_used_in_many_closed_in_another_twice(noise: li
     stats = client.stats()
     assert stats.in_flight
     assert stats.queued
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await asyncio.gather(asyncio.create_task(client.aclose()), asyncio.create_task(client.aclose()))
         ends = await asyncio.gather(*lookups, bulk, return_exceptions=True)
     assert [type(end) for end in ends] == [ClosedError] * 21

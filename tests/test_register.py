@@ -206,7 +206,7 @@ def test_the_next_client_does_not_come_too_early_in_the_next_asyncio_run() -> No
 
     asyncio.run(use())
     asyncio.run(use())
-    assert 0.09 <= times[1] - times[0] <= 2
+    assert 0.09 <= times[1] - times[0] < 10
 
 
 def test_nor_after_a_run_whose_client_was_not_closed() -> None:
@@ -221,7 +221,7 @@ def test_nor_after_a_run_whose_client_was_not_closed() -> None:
 
     asyncio.run(use())
     asyncio.run(use())
-    assert 0.09 <= times[1] - times[0] <= 2
+    assert 0.09 <= times[1] - times[0] < 10
     with pytest.warns(ResourceWarning, match="unclosed"):
         clients.clear()
 
