@@ -1,13 +1,10 @@
 """Clients that share a budget, and what the register holds of it."""
 
 import asyncio
-import gc
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import httpx
-import pytest
 
 from statuslookup import RateLimit, StatusClient, TokenBucket
 from statuslookup import _register as register
@@ -15,17 +12,6 @@ from statuslookup._clock import SYSTEM_CLOCK
 from statuslookup._register import SharedBucket
 
 from .fakes import Tens
-
-
-@pytest.fixture(autouse=True)
-def empty_register() -> Iterator[None]:
-    """Other tests' clients, and those of a test here, are nothing to the next one."""
-    gc.collect()
-    register._ready_at.clear()
-    yield
-    gc.collect()
-    register._ready_at.clear()
-    assert list(register._budgets) == []
 
 
 def budgets() -> list[object]:
