@@ -61,9 +61,10 @@ _DECK: Final = (
     + [Fault.NOT_HTTP]
     + [Fault.HALF_BODY] * 2
 )
-# Every 400 requests, the server is out of order for 30, which uses up anybody's retries.
+# Every 400 requests, the server is out of order for 30, which uses up anybody's retries. A short run makes
+# hardly more than a hundred.
 _OUTAGE_EVERY: Final = 400
-_OUTAGE: Final = range(200, 230)
+_OUTAGE: Final = range(80, 110)
 
 _GARBAGE: Final = (
     b"",

@@ -1,12 +1,20 @@
-"""Which event loop a test runs on: ``virtual_time`` jumps, ``every_loop`` runs on all that are supported."""
+"""Which event loop a test runs on, and what the tests of several files begin and end with."""
 
 import asyncio
+import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .virtual_time import VirtualTimeLoop
+from statuslookup import DeliveryState
+from statuslookup import _register as register
+
+from .virtual_time import HandClock, VirtualTimeLoop
+
+if TYPE_CHECKING:
+    from statuslookup.sandbox import Sandbox
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -30,8 +38,15 @@ def _every_loop() -> dict[str, LoopFactory]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--chaos", type=int, default=100_000, metavar="N", help="lookups of test_chaos.py (default: 100,000)"
+        "--chaos", type=int, default=20_000, metavar="N", help="lookups of test_chaos.py (default: 20,000)"
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    if config.getoption("capture") == "no" and config.getoption("numprocesses", None):
+        # Somebody wants to see what is printed, and the output of several processes is lost.
+        config.option.numprocesses = 0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,3 +60,70 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
     if item.get_closest_marker("every_loop"):
         return _every_loop()
     return {"asyncio": asyncio.new_event_loop}
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    # The processes that share the tests must agree on the names, and a compressed body holds its time.
+    return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
+def pytest_collection_finish() -> None:
+    # What is imported by now stays to the end, and no garbage collection need look through it again: many
+    # tests collect, and it would cost each of them a tenth of a second.
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def noise() -> Iterator[list[dict[str, Any]]]:
+    """What the event loop reports by itself; the test is over only when nothing was."""
+    reports: list[dict[str, Any]] = []
+    yield reports
+    gc.collect()
+    assert reports == []
+
+
+@pytest.fixture
+def empty_register() -> Iterator[None]:
+    """Other tests' clients, and those of a test here, are nothing to the next one."""
+    gc.collect()
+    register._ready_at.clear()
+    yield
+    gc.collect()
+    register._ready_at.clear()
+    assert list(register._budgets) == []
+
+
+@pytest.fixture(scope="module")
+def served() -> "Iterator[tuple[Sandbox, str]]":
+    """A sandbox on a socket: 3,000 messages with a customId and three states in turn, and one story."""
+    from statuslookup.sandbox import Sandbox
+
+    sandbox = Sandbox(rate_limit=None)
+    states = (DeliveryState.READ, DeliveryState.SENT, DeliveryState.REJECTED)
+    for id in range(1, 3001):
+        sandbox.add_message(id, custom_id=f"c{id}", state=states[id % 3])
+    instance = sandbox.add_instance(rate_limit=None)
+    instance.add_statistic("STORY1", DeliveryState.READ, DeliveryState.DELIVERED)
+    with sandbox.serve() as url:
+        yield sandbox, url
+
+
+@pytest.fixture
+def sandbox(served: "tuple[Sandbox, str]") -> "Iterator[Sandbox]":
+    sandbox, _ = served
+    sandbox.reset_counts()
+    yield sandbox
+    sandbox.fault = None
+    sandbox.instances[1101000001].quota = None
+    sandbox.instances[1101000001].fault = None
+
+
+@pytest.fixture
+def url(served: "tuple[Sandbox, str]", sandbox: "Sandbox") -> str:
+    return served[1]

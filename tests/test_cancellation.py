@@ -13,7 +13,7 @@ from statuslookup._batcher import Batch, Entry
 from statuslookup._bulk import BulkLookup
 from statuslookup._lookup import SingleLookup
 
-from .test_client import FakeLimiter, FakeServer, Tens, bucket, client_of, now, other_tasks, ticks
+from .fakes import FakeLimiter, FakeServer, Tens, bucket, client_of, now, other_tasks, ticks
 from .virtual_time import VirtualTimeLoop
 
 pytestmark = pytest.mark.virtual_time

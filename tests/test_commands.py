@@ -1,277 +1,21 @@
 """The commands as a user runs them: processes of their own, a sandbox on a socket, a terminal."""
 
-import contextlib
 import io
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from statuslookup import DeliveryState, RateLimit, RetryPolicy
-from statuslookup._cli import commands
+from statuslookup import DeliveryState, RetryPolicy
 from statuslookup._display import duration, summary_of
 from statuslookup._model import ClientStats
 from statuslookup._options import read_env_file
 from statuslookup._results import Tally
 from statuslookup.sandbox import Sandbox
 
-from .test_demo import environment, finish, needs_signals, needs_terminals, read_terminal, start
-
-CREDENTIALS = {
-    "SMSFIRE_TOKEN": "sandbox",
-    "GREEN_API_ID_INSTANCE": "1101000001",
-    "GREEN_API_TOKEN": "sandbox",
-}
-STATES = (DeliveryState.READ, DeliveryState.SENT, DeliveryState.REJECTED)
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[tuple[Sandbox, str]]:
-    sandbox = Sandbox(rate_limit=None)
-    for id in range(1, 3001):
-        sandbox.add_message(id, custom_id=f"c{id}", state=STATES[id % 3])
-    instance = sandbox.add_instance(rate_limit=None)
-    instance.add_statistic("STORY1", DeliveryState.READ, DeliveryState.DELIVERED)
-    with sandbox.serve() as url:
-        yield sandbox, url
-
-
-@pytest.fixture
-def sandbox(served: tuple[Sandbox, str]) -> Iterator[Sandbox]:
-    sandbox, _ = served
-    sandbox.reset_counts()
-    yield sandbox
-    sandbox.fault = None
-    sandbox.instances[1101000001].quota = None
-    sandbox.instances[1101000001].fault = None
-
-
-@pytest.fixture
-def url(served: tuple[Sandbox, str], sandbox: Sandbox) -> str:
-    return served[1]
-
-
-def run(*arguments: str, input: str | bytes | None = None, **changes: str | None) -> Result:
-    env: dict[str, str | None] = {**CREDENTIALS, "GREEN_API_URL": None, "SMSFIRE_USER": None, **changes}
-    return CliRunner().invoke(commands, arguments, input=input, env=env)
-
-
-def rows(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def ids(count: int) -> str:
-    return "".join(f"{id}\n" for id in range(1, count + 1))
-
-
-# --- check ----------------------------------------------------------------------------------------
-
-
-def test_a_file_becomes_rows_and_a_summary(url: str, tmp_path: Path, sandbox: Sandbox) -> None:
-    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
-    source.write_text("name,id\n" + "".join(f"n{id},{id}\n" for id in range(1, 1001)))
-    result = run("check", "smsfire", str(source), "-o", str(out), "--base-url", url, "--rate", "off")
-    assert (result.exit_code, result.stdout) == (0, "")
-    lines = out.read_text().splitlines()
-    assert lines[0].startswith("name,id,custom_id,state,status_code,")
-    assert lines[0].endswith(",error")
-    assert lines[1].startswith("n1,1,c1,SENT,1,ACCEPTED,")
-    assert len(lines) == 1001
-    for line in ("SMSFire, 1,000 rows", "SENT 334 33.4%", "unknown 0", "failed 0", "Requests made 5"):
-        assert line in " ".join(result.stderr.split())
-    assert "Keys a request 200.0 Rejections 0 Elapsed" in " ".join(result.stderr.split())
-    assert sandbox.requests == 5
-
-
-def test_stdin_to_stdout(url: str) -> None:
-    result = run("check", "smsfire", "-", "--base-url", url, "--rate", "off", input="3\nc2\n9999\nno key\n")
-    assert [(row["id"], row["custom_id"], row["state"]) for row in rows(result.stdout)] == [
-        (3, "c3", "READ"),
-        (2, "c2", "REJECTED"),
-        (9999, None, None),
-        (None, "no key", None),
-    ]
-    assert rows(result.stdout)[3]["error"].startswith("line 4: ")
-    assert result.exit_code == 1
-
-
-def test_digits_can_be_custom_ids(url: str) -> None:
-    result = run("check", "smsfire", "-", "--custom-ids", "--base-url", url, "--format", "csv", input="3\n")
-    assert result.stdout.splitlines()[1] == ",3" + "," * 10
-    assert result.exit_code == 1
-
-
-def test_stories(url: str) -> None:
-    source = "idMessage,name\nSTORY1,a\nnone,b\n"
-    result = run("check", "green", "-", "--api-url", url, "--rate", "off", input=source)
-    found, unknown = rows(result.stdout)
-    assert (found["state"], found["recipients"], found["read"], found["name"]) == ("DELIVERED", 2, 1, "a")
-    assert [receipt["state"] for receipt in found["receipts"]] == ["READ", "DELIVERED"]
-    assert (unknown["idMessage"], unknown["state"], unknown["error"]) == ("none", None, None)
-    assert result.exit_code == 1
-
-
-def test_an_output_is_an_input_and_only_open_asks_for_the_rest(
-    url: str, tmp_path: Path, sandbox: Sandbox
-) -> None:
-    for name in ("first.csv", "first.jsonl"):
-        first, second = str(tmp_path / name), tmp_path / f"second.{name}"
-        run("check", "smsfire", "-", "-o", first, "--base-url", url, "--rate", "off", input=ids(30))
-        sandbox.reset_counts()
-        result = run(
-            "check", "smsfire", first, "--only-open", "-o", str(second), "--base-url", url, "--rate", "off"
-        )
-        assert result.exit_code == 0
-        assert second.read_bytes() == Path(first).read_bytes()
-        assert sandbox.keys == 10
-        assert "Skipped, final already 20" in " ".join(result.stderr.split())
-
-
-def test_only_open_needs_states(url: str) -> None:
-    result = run("check", "smsfire", "-", "--only-open", "--base-url", url, input="id\n1\n")
-    assert result.exit_code == 2
-    assert "--only-open needs a column 'state'" in result.stderr
-
-
-def test_unordered_rows_have_their_line(url: str) -> None:
-    result = run("check", "smsfire", "-", "--unordered", "--base-url", url, "--rate", "off", input=ids(500))
-    assert sorted(row["line"] for row in rows(result.stdout)) == list(range(1, 501))
-
-
-def test_resume_says_how_many_were_there(url: str, tmp_path: Path, sandbox: Sandbox) -> None:
-    out = tmp_path / "out.jsonl"
-    arguments = ("check", "smsfire", "-", "-o", str(out), "--resume", "--base-url", url, "--rate", "off")
-    assert run(*arguments, input=ids(500)).exit_code == 0
-    whole = out.read_bytes()
-    out.write_bytes(whole[: len(whole) // 2])
-    sandbox.reset_counts()
-    result = run(*arguments, input=ids(500))
-    assert (result.exit_code, out.read_bytes()) == (0, whole)
-    assert sandbox.keys < 260
-    assert "SMSFire, 500 rows" in result.stderr
-    assert f"Done before {500 - sandbox.keys}" in " ".join(result.stderr.split())
-
-
-def test_a_resumed_check_remembers_in_its_exit_code_what_failed_before(url: str, tmp_path: Path) -> None:
-    out = tmp_path / "out.jsonl"
-    arguments = ("check", "smsfire", "-", "-o", str(out), "--resume", "--base-url", url)
-    assert run(*arguments, input="9999\n").exit_code == 1
-    assert run(*arguments, input="9999\n1\n").exit_code == 1
-
-
-def test_a_json_file_as_csv_loses_nothing(url: str, tmp_path: Path) -> None:
-    source = '{"id": 1, "a": 1}\n{"id": 2, "b": [2]}\n'
-    result = run("check", "smsfire", "-", "--format", "csv", "--base-url", url, input=source)
-    header, _, second = result.stdout.splitlines()
-    assert header.startswith("id,a,custom_id,")
-    assert header.endswith(",error,more")
-    assert second.endswith(',"{""b"": [2]}"')
-
-
-# --- bad input ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "input", "problem"),
-    [
-        (["missing.csv"], "", "does not exist"),
-        (["."], "", "is a directory"),
-        (["-"], "name,phone\nx,y\n", "names no key column (one of id, customId, custom_id)"),
-        (["-"], '[{"id": 1}]', "JSON array"),
-        (["-", "--resume"], "1\n", "--resume needs the output file"),
-        (["-", "-o", "no/such/folder"], "1\n", "No such file"),
-        (["-", "-o", "."], "1\n", "is a directory"),
-        (["-", "--rate", "0"], "1\n", "Invalid value for '--rate'"),
-        (["-", "--rate", "fast"], "1\n", "Invalid value for '--rate'"),
-        (["-", "--timeout", "0"], "1\n", "Invalid value for '--timeout'"),
-        (["-", "--api-url", "https://x.example"], "1\n", "--api-url is GREEN-API's"),
-        (["-", "--base-url", "http://x.example"], "1\n", "must be https"),
-        (["-", "--env-file", "missing"], "1\n", "does not exist"),
-        (["-", "--format", "xml"], "1\n", "Invalid value for '--format'"),
-    ],
-)
-def test_bad_usage_is_said_and_exit_code_2(arguments: list[str], input: str, problem: str) -> None:
-    result = run("check", "smsfire", *arguments, input=input)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert problem in " ".join(result.stderr.split())
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
-def test_resume_needs_a_real_file(url: str) -> None:
-    result = run("check", "smsfire", "-", "-o", "/dev/full", "--resume", "--base-url", url, input="1\n")
-    assert result.exit_code == 2
-    assert "--resume needs a file" in result.stderr
-
-
-def test_the_output_must_not_be_the_input(tmp_path: Path) -> None:
-    path = tmp_path / "x.jsonl"
-    path.write_text('{"id": 1}\n')
-    for option in ([], ["--resume"]):
-        result = run("check", "smsfire", str(path), "-o", str(path), *option)
-        assert result.exit_code == 2
-        assert "the output is the input" in result.stderr
-    assert path.read_text() == '{"id": 1}\n'
-
-
-@pytest.mark.parametrize("name", ["empty.csv", "empty.jsonl", "empty"])
-def test_an_empty_file_asks_nothing(url: str, tmp_path: Path, name: str, sandbox: Sandbox) -> None:
-    (tmp_path / name).write_bytes(b"")
-    result = run("check", "smsfire", str(tmp_path / name), "--only-open", "--base-url", url)
-    assert (result.exit_code, result.stdout, sandbox.requests) == (0, "", 0)
-    assert "SMSFire, 0 rows" in result.stderr
-
-
-def test_latin1_a_byte_order_mark_and_windows_lines(url: str, tmp_path: Path) -> None:
-    source = tmp_path / "in.csv"
-    source.write_bytes(b'\xef\xbb\xbfname;id\r\nJo\xe3o;1\r\n"a\r\nb";2\r\n')
-    result = run("check", "smsfire", str(source), "--base-url", url)
-    assert [(row["name"], row["state"]) for row in rows(result.stdout)] == [
-        ("João", "SENT"),
-        ("a\r\nb", "REJECTED"),
-    ]
-    assert "Line 2 is not UTF-8; such lines were read as Latin-1." in result.stderr
-
-
-def check(*arguments: str, url: str, **options: Any) -> "subprocess.Popen[str]":
-    env = environment(**CREDENTIALS)
-    return start("check", "smsfire", *arguments, "--base-url", url, "--rate", "off", env=env, **options)
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
-@pytest.mark.parametrize("to_stdout", [False, True])
-def test_a_full_disk_is_said_and_no_traceback(url: str, tmp_path: Path, to_stdout: bool) -> None:
-    (tmp_path / "in").write_text(ids(3000))
-    with open("/dev/full", "w") as full:
-        arguments = [] if to_stdout else ["-o", "/dev/full"]
-        process = check(
-            str(tmp_path / "in"), *arguments, url=url, stdout=full if to_stdout else subprocess.PIPE
-        )
-        exit_code, _, errors = finish(process)
-    assert exit_code == 1
-    assert errors.splitlines()[-1] == "Error: [Errno 28] No space left on device"
-    assert "Traceback" not in errors
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
-def test_a_reader_that_has_gone_is_no_news(url: str, tmp_path: Path) -> None:
-    (tmp_path / "in").write_text(ids(3000))
-    process = check(str(tmp_path / "in"), url=url)
-    with process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert json.loads(process.stdout.readline())["id"] == 1
-        process.stdout.close()
-        assert process.wait(30) == 1
-        assert process.stderr.read() == ""
-
+from .commanding import rows, run, show
+from .processes import finish, needs_signals, needs_terminals, read_terminal, start
 
 # --- exit codes -----------------------------------------------------------------------------------
 
@@ -306,61 +50,6 @@ def test_a_provider_that_cannot_be_reached_is_5(command: str, monkeypatch: pytes
     )
     assert result.exit_code == 5
     assert "no connection could be made" in result.stderr
-
-
-def test_what_ends_a_check_says_how_to_go_on(url: str, tmp_path: Path, sandbox: Sandbox) -> None:
-    sandbox.fault = lambda number: 401 if number > 2 else None
-    out = tmp_path / "out.jsonl"
-    (tmp_path / "in").write_text(ids(3000))
-    arguments = ("check", "smsfire", str(tmp_path / "in"), "-o", str(out), "--base-url", url, "--rate", "off")
-    result = run(*arguments)
-    assert result.exit_code == 3
-    done = len(rows(out.read_text()))
-    assert f"{done} row" in result.stderr
-    assert result.stderr.endswith("To go on, repeat the command with --resume.\n")
-    sandbox.fault = None
-    assert run(*arguments, "--resume").exit_code == 0
-    assert [row["id"] for row in rows(out.read_text())] == list(range(1, 3001))
-
-
-@needs_signals
-def test_ctrl_c_writes_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None:
-    sandbox = Sandbox(rate_limit=RateLimit(10, 1.0))
-    for id in range(1, 3001):
-        sandbox.add_message(id)
-    out = tmp_path / "out.jsonl"
-    (tmp_path / "in").write_text(ids(3000))
-    with sandbox.serve() as url:
-        arguments = ["check", "smsfire", str(tmp_path / "in"), "-o", str(out), "--base-url", url]
-        process = start(*arguments, "--rate", "8", env=environment(**CREDENTIALS))
-        deadline = time.monotonic() + 30
-        while not (out.exists() and out.stat().st_size) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        exit_code, output, errors = finish(process)
-        assert (exit_code, output) == (130, "")
-        done = len(rows(out.read_text()))
-        assert 0 < done < 3000
-        assert errors.splitlines()[-1] == (
-            f"Interrupted: {done:,} rows are in {out}. To go on, repeat the command with --resume."
-        )
-        sandbox.rate_limit = None
-        result = run(*arguments, "--rate", "off", "--resume")
-    assert result.exit_code == 0
-    assert [row["id"] for row in rows(out.read_text())] == list(range(1, 3001))
-
-
-@needs_signals
-def test_ctrl_c_is_heard_while_stdin_is_silent(url: str) -> None:
-    process = check("-", url=url, stdin=subprocess.PIPE)
-    with process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write("1\n")
-        process.stdin.flush()
-        assert json.loads(process.stdout.readline())["id"] == 1
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
 
 
 # --- credentials ----------------------------------------------------------------------------------
@@ -469,41 +158,21 @@ def test_help_has_examples(command: str) -> None:
     assert "\b" not in result.output
 
 
-@contextlib.contextmanager
-def on_terminal(*arguments: str, **options: Any) -> Iterator[tuple["subprocess.Popen[str]", int]]:
-    import pty
-    import termios
-
-    terminal, its_end = pty.openpty()
-    try:
-        termios.tcsetwinsize(its_end, (24, 100))
-        env = environment(**CREDENTIALS, **options.pop("changes", {}))
-        streams = {"stdout": its_end, "stderr": its_end, **options}
-        with start(*arguments, env=env, **streams) as process:
-            os.close(its_end)
-            try:
-                yield process, terminal
-            finally:
-                process.kill()
-    finally:
-        os.close(terminal)
-
-
 @needs_terminals
 def test_get_shows_a_table_on_a_terminal(url: str) -> None:
-    with on_terminal("get", "smsfire", "3", "custom:zzz", "--base-url", url) as (process, terminal):
+    with show("get", "smsfire", "3", "custom:zzz", "--base-url", url) as (process, terminal):
         shown = read_terminal(terminal)
         assert process.wait(30) == 1
     assert "\x1b[32mREAD" in shown
     assert "unknown" in shown
-    with on_terminal("get", "smsfire", "3", "--json", "--base-url", url) as (_, terminal):
+    with show("get", "smsfire", "3", "--json", "--base-url", url) as (_, terminal):
         assert json.loads(read_terminal(terminal))["id"] == 3
 
 
 @needs_terminals
 def test_no_color_means_no_colours(url: str) -> None:
     arguments = ("get", "smsfire", "3", "--base-url", url)
-    with on_terminal(*arguments, changes={"NO_COLOR": "1"}) as (_, terminal):
+    with show(*arguments, NO_COLOR="1") as (_, terminal):
         shown = read_terminal(terminal)
     assert "READ" in shown
     assert "\x1b[3" not in shown
@@ -511,30 +180,10 @@ def test_no_color_means_no_colours(url: str) -> None:
 
 @needs_terminals
 def test_a_story_on_a_terminal_has_a_line_for_each_recipient(url: str) -> None:
-    with on_terminal("get", "green", "STORY1", "--api-url", url) as (_, terminal):
+    with show("get", "green", "STORY1", "--api-url", url) as (_, terminal):
         shown = read_terminal(terminal)
     assert shown.count("STORY1") == 2
     assert shown.count("@c.us") == 2
-
-
-@needs_terminals
-def test_a_check_shows_its_progress_only_on_a_terminal(url: str, tmp_path: Path) -> None:
-    (tmp_path / "in").write_text(ids(3000))
-    out = tmp_path / "out.jsonl"
-    arguments = ["check", "smsfire", str(tmp_path / "in"), "--base-url", url, "--rate", "10"]
-    with on_terminal(*arguments, "-o", str(out)) as (_, terminal):
-        shown = read_terminal(terminal, until="Elapsed")
-    assert "a second" in shown
-    assert " left" in shown
-    assert "3,000 rows" in shown
-    # Rows on the same terminal, and no bar in between.
-    with on_terminal(*arguments[:2], "-", "--base-url", url, stdin=subprocess.PIPE) as (process, terminal):
-        assert process.stdin is not None
-        process.stdin.write("1\n")
-        process.stdin.close()
-        shown = read_terminal(terminal)
-    assert shown.startswith('{"id": 1, ')
-    assert "a second" not in shown
 
 
 def test_a_summary_of_hours_fits_into_80_columns() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from statuslookup import IncompleteError, LookupTimeoutError, RetryPolicy, StatusClient
 
-from .test_client import FakeLimiter, FakeServer, Tens, bucket, client_of, now, other_tasks, ticks
+from .fakes import FakeLimiter, FakeServer, Tens, bucket, client_of, now, other_tasks, ticks
 
 pytestmark = pytest.mark.virtual_time
 

@@ -3,8 +3,6 @@
 import contextlib
 import errno
 import os
-import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,74 +16,8 @@ from statuslookup._cli import commands
 from statuslookup._model import DeliveryState, MessageStatus, RateLimit
 from statuslookup.sandbox import Sandbox
 
-needs_terminals = pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be sent SIGINT")
-
-# A shell may start the tests with SIGINT ignored, and the demo would inherit that.
-PRELUDE = "import os, runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
-RUN = "runpy.run_module('statuslookup', run_name='__main__', alter_sys=True)"
-
-ROWS = re.MULTILINE | re.DOTALL
-
-STATES_OF_400 = {
-    "PENDING": 20,
-    "SENT": 36,
-    "DELIVERED": 120,
-    "READ": 180,
-    "UNDELIVERED": 16,
-    "REJECTED": 8,
-    "EXPIRED": 12,
-    "unknown": 8,
-}
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """Return an environment in which nothing but ``changes`` says how output looks."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM")
-        and not name.startswith(("PYTHON", "TTY_"))
-    }
-    return kept | {"PYTHONPATH": os.getcwd(), "PYTHONIOENCODING": "utf-8", "TERM": "xterm-256color"} | changes
-
-
-def start(*arguments: str, code: str = "", **options: Any) -> "subprocess.Popen[str]":
-    """Start ``python -m statuslookup`` in a process that runs ``code`` first."""
-    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    options = {"env": environment(), "encoding": "utf-8"} | streams | options
-    command = [sys.executable, "-W", "error", "-c", f"{PRELUDE}\n{code}\n{RUN}", *arguments]
-    return subprocess.Popen(command, **options)
-
-
-def finish(process: "subprocess.Popen[str]", *, within: float = 60) -> tuple[int, str, str]:
-    """Return the exit code, stdout and stderr."""
-    with process:
-        try:
-            output, errors = process.communicate(timeout=within)
-        finally:
-            process.kill()
-    return process.returncode, output, errors
-
-
-def demo(*arguments: str, code: str = "", **changes: str) -> tuple[int, str, str]:
-    return finish(start("demo", *arguments, code=code, env=environment(**changes)))
-
-
-def figures(tables: str, provider: str = "SMSFire") -> dict[str, str]:
-    """Return the first figure of each row of a provider's table."""
-    # A terminal ends its lines with a carriage return as well.
-    tables = tables.replace("\r\n", "\n")
-    (table,) = re.findall(rf"^ *{provider}, [0-9,]+ \w+ *$(.*?)(?:^ *\S+, [0-9,]+ \w+ *$|\Z)", tables, ROWS)
-    # Without Unicode the columns have lines between them.
-    cells = (re.split(r"\s{2,}", line.replace("|", " ").strip()) for line in table.splitlines())
-    return {row[0]: row[1] for row in cells if len(row) > 1}
-
-
-def states(tables: str, provider: str = "SMSFire") -> dict[str, int]:
-    names = [*DeliveryState, "unknown"]
-    return {name: int(value) for name, value in figures(tables, provider).items() if name in names}
-
+from .demos import STATES_OF_400, demo, figures, states
+from .processes import environment, finish, start
 
 # --- the table ------------------------------------------------------------------------------------
 
@@ -110,7 +42,7 @@ def test_the_table_says_what_it_took(piped: tuple[int, str, str]) -> None:
     assert values["One lookup a request would take"] == "3 min 20 s"
     seconds = float(values["Elapsed"].removesuffix(" s"))
     # Two requests, half a second apart, on a machine that may be busy.
-    assert 0.5 <= seconds < 5
+    assert 0.5 <= seconds < 20
     # Both figures are rounded.
     assert 400 / (seconds + 0.06) <= float(values["Lookups a second"]) <= 400 / (seconds - 0.06)
 
@@ -159,7 +91,8 @@ def test_the_default_size_takes_thirteen_seconds_and_no_rejection() -> None:
     for provider, requests in (("SMSFire", "25"), ("GREEN-API", "12")):
         values = figures(tables, provider)
         assert (values["Requests made"], values["Rejections"]) == (requests, "0")
-        assert 11 <= float(values["Elapsed"].removesuffix(" s")) < 16
+        # Eleven or twelve seconds between the requests; how much more is the machine's affair.
+        assert 11 <= float(values["Elapsed"].removesuffix(" s")) < 40
     assert states(tables, "GREEN-API")["unknown"] == 1
 
 
@@ -349,195 +282,3 @@ def test_a_full_disk_is_one_line() -> None:
         exit_code, _, errors = finish(start("demo", "--messages", "100", stdout=full))
     assert exit_code == 1
     assert errors.splitlines()[4:] == ["Error: [Errno 28] No space left on device"]
-
-
-# --- Ctrl-C ---------------------------------------------------------------------------------------
-
-
-@needs_signals
-def test_an_interruption_at_the_beginning_is_one_line_and_130() -> None:
-    process = start("demo")
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("Looking up 5,000 messages")
-    for beginning in ("The sandbox", "Beside that", "The sandbox"):
-        assert process.stderr.readline().startswith(beginning)
-    process.send_signal(signal.SIGINT)
-    # The whole demo would take longer than this.
-    assert finish(process, within=10) == (130, "", "Interrupted.\n")
-
-
-@needs_signals
-def test_an_interruption_before_the_event_loop_runs_is_one_line_and_130() -> None:
-    code = """
-import asyncio, threading
-
-make = asyncio.events.new_event_loop
-
-def interrupt_and_make():
-    if threading.current_thread() is threading.main_thread():
-        os.kill(os.getpid(), signal.SIGINT)
-    return make()
-
-asyncio.events.new_event_loop = interrupt_and_make
-"""
-    exit_code, output, errors = finish(start("demo", code=code), within=10)
-    assert (exit_code, output) == (130, "")
-    assert errors.splitlines()[4:] == ["Interrupted."]
-
-
-@needs_signals
-def test_an_interruption_in_the_middle_is_one_line_and_130_however_often_it_is_repeated() -> None:
-    # The sandbox knows when that is; every lookup that is then given up interrupts once more. That the
-    # client is closed all the same shows that nothing was torn apart.
-    code = """
-from statuslookup import StatusClient
-from statuslookup._lookup import SingleLookup
-from statuslookup.sandbox import Sandbox
-
-answer, withdraw, close = Sandbox._answer, SingleLookup.withdraw, StatusClient.aclose
-
-def answer_and_interrupt(self, *arguments):
-    if self.requests == 2:
-        os.kill(os.getpid(), signal.SIGINT)
-    return answer(self, *arguments)
-
-def withdraw_and_interrupt(self):
-    os.kill(os.getpid(), signal.SIGINT)
-    withdraw(self)
-
-async def close_and_say_so(self):
-    await close(self)
-    sys.stderr.write("Closed.\\n")
-
-Sandbox._answer, SingleLookup.withdraw = answer_and_interrupt, withdraw_and_interrupt
-StatusClient.aclose = close_and_say_so
-"""
-    exit_code, output, errors = finish(start("demo", code=code), within=11)
-    assert (exit_code, output) == (130, "")
-    assert errors.splitlines()[4:] == ["Closed.", "Closed.", "Interrupted."]
-
-
-@needs_signals
-def test_an_interruption_while_it_says_so_changes_nothing() -> None:
-    code = """
-import click
-from statuslookup.sandbox import Sandbox
-
-echo = click.echo
-
-def interrupt(*arguments, **options):
-    os.kill(os.getpid(), signal.SIGINT)
-    echo(*arguments, **options)
-
-Sandbox.serve = click.echo = interrupt
-"""
-    assert finish(start("demo", code=code)) == (130, "", "Interrupted.\n")
-
-
-@needs_signals
-def test_ctrl_c_is_heard_again_after_a_run() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    result = CliRunner().invoke(commands, ["demo", "--messages", "1"])
-    assert result.exit_code == 0, result.output
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-# --- a terminal -----------------------------------------------------------------------------------
-
-
-def read_terminal(terminal: int, until: str = "") -> str:
-    """Return what a terminal shows up to a text, or up to its end."""
-    shown = b""
-    while not until or until.encode() not in shown:
-        try:
-            chunk = os.read(terminal, 65536)
-        except OSError:
-            # Linux says EIO where others say that it is the end.
-            break
-        if not chunk:
-            break
-        shown += chunk
-    return shown.decode()
-
-
-@contextlib.contextmanager
-def on_terminal(*arguments: str, stdout: int | None = None, **changes: str) -> Iterator[Any]:
-    """Run the demo with its stderr, and unless it is given its stdout, on a terminal of 80 columns."""
-    import pty
-    import termios
-
-    terminal, its_end = pty.openpty()
-    try:
-        termios.tcsetwinsize(its_end, (24, 80))
-        with start(
-            "demo",
-            *arguments,
-            env=environment(**changes),
-            stdin=its_end,
-            stdout=its_end if stdout is None else stdout,
-            stderr=its_end,
-        ) as process:
-            os.close(its_end)
-            try:
-                yield process, terminal
-            finally:
-                process.kill()
-    finally:
-        os.close(terminal)
-
-
-@needs_terminals
-def test_a_terminal_gets_a_progress_bar_and_colours() -> None:
-    with on_terminal("--messages", "600") as (process, terminal):
-        shown = read_terminal(terminal)
-        assert process.wait(10) == 0, shown
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
-    # It is drawn ten times a second, so of the two stages on a busy machine one may be missed.
-    assert "200 of 600 1 request " in plain or "400 of 600 2 requests" in plain
-    assert "600 of 600 3 requests" in plain
-    assert re.search(r"GREEN-API +━+ 1 of 1 +1 request ", plain)
-    assert states(plain, "GREEN-API")["READ"] == 21
-    assert sum(states(plain).values()) == 600
-    assert "\x1b[32m" in shown
-    assert all(len(line) <= 80 for line in re.split(r"[\r\n]+", plain))
-
-
-@needs_terminals
-def test_no_color_means_no_colours() -> None:
-    with on_terminal("--messages", "100", NO_COLOR="1") as (process, terminal):
-        shown = read_terminal(terminal)
-        assert process.wait(10) == 0, shown
-    assert "100 of 100" in shown
-    assert not re.search(r"\x1b\[[0-9;]*\b(3[0-8]|4[0-8]|9[0-7])\b[0-9;]*m", shown)
-
-
-@needs_terminals
-def test_the_bar_is_on_stderr_and_the_table_on_stdout() -> None:
-    with on_terminal("--messages", "400", stdout=subprocess.PIPE) as (process, terminal):
-        shown = read_terminal(terminal)
-        table = process.stdout.read()
-        assert process.wait(10) == 0, shown
-    assert "400 of 400" in shown
-    assert "Requests made" not in shown
-    assert states(table) == STATES_OF_400
-    assert all(character.isprintable() or character == "\n" for character in table)
-
-
-def test_a_log_gets_no_bar_even_if_it_wants_colours() -> None:
-    exit_code, table, errors = demo("--messages", "100", FORCE_COLOR="1")
-    assert exit_code == 0
-    assert "\x1b[" in table
-    assert len(errors.splitlines()) == 4
-    assert " of 100" not in errors
-
-
-@needs_terminals
-def test_an_interruption_gives_the_terminal_its_cursor_back() -> None:
-    with on_terminal() as (process, terminal):
-        shown = read_terminal(terminal, until="00 of 5,000")
-        process.send_signal(signal.SIGINT)
-        shown += read_terminal(terminal)
-        assert process.wait(10) == 130, shown
-    assert "\x1b[?25l" in shown
-    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
-    assert shown.endswith("Interrupted.\r\n")

@@ -7,7 +7,7 @@ import pytest
 
 from statuslookup.sandbox import Sandbox
 
-from .test_client import FakeServer, Tens, client_of, now, sandbox_of, smsfire_client, ticks
+from .fakes import FakeServer, Tens, client_of, now, sandbox_of, smsfire_client, ticks
 
 pytestmark = pytest.mark.virtual_time
 

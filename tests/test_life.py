@@ -2,56 +2,27 @@
 
 import asyncio
 import gc
-import os
-import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from statuslookup import (
     ClosedError,
     IncompleteError,
-    MessageStatus,
     RateLimit,
     RetryPolicy,
-    SMSFire,
     StatusClient,
     TokenBucket,
     WrongLoopError,
 )
-from statuslookup.sandbox import Sandbox
 
-from .test_client import FakeServer, Tens, other_tasks, sandbox_of, ticks
+from .fakes import FakeServer, Tens, other_tasks, ticks
+from .lives import FAST, every_loop, listen, new_client
 from .virtual_time import LoopClock
-
-every_loop = pytest.mark.every_loop
-
-FAST = RateLimit(200)
-
-
-@pytest.fixture
-def noise() -> Iterator[list[dict[str, Any]]]:
-    """What the event loop reports by itself; the test is over only when nothing was."""
-    reports: list[dict[str, Any]] = []
-    yield reports
-    gc.collect()
-    assert reports == []
-
-
-def listen(noise: list[dict[str, Any]]) -> None:
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
-
-
-def new_client(server: httpx.AsyncBaseTransport, **options: Any) -> StatusClient[int, int]:
-    """Return a client in real time, with a limit that costs a test nothing."""
-    provider = options.pop("provider", None) or Tens(rate_limit=FAST)
-    return StatusClient(provider, transport=server, linger=0.0, **options)
-
 
 # --- closing ------------------------------------------------------------------------------------------
 
@@ -83,7 +54,7 @@ async def test_opened_in_one_task_used_in_many_closed_in_another_twice(noise: li
     stats = client.stats()
     assert stats.in_flight
     assert stats.queued
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await asyncio.gather(asyncio.create_task(client.aclose()), asyncio.create_task(client.aclose()))
         ends = await asyncio.gather(*lookups, bulk, return_exceptions=True)
     assert [type(end) for end in ends] == [ClosedError] * 21
@@ -195,283 +166,6 @@ async def test_the_error_of_a_block_is_not_replaced_by_closing() -> None:
             raise LookupError("mine")
     with pytest.raises(ClosedError):
         await lookup
-
-
-# --- loops --------------------------------------------------------------------------------------------
-
-
-def test_a_second_event_loop_is_refused_with_advice() -> None:
-    client = new_client(FakeServer(latency=0.0))
-    with asyncio.Runner() as first, asyncio.Runner() as second:
-        assert first.run(client.get(1)) == 10
-        calls: list[Callable[[], Coroutine[Any, Any, object]]] = [
-            lambda: client.get(1),
-            lambda: client.get_many([1]),
-            client.__aenter__,
-        ]
-        for call in calls:
-            with pytest.raises(WrongLoopError, match="one client in each loop"):
-                second.run(call())
-        with pytest.raises(WrongLoopError, match="close the client in the event loop"):
-            second.run(client.aclose())
-        assert first.run(client.get(2)) == 20
-        first.run(client.aclose())
-        with pytest.raises(ClosedError):
-            second.run(client.get(1))
-
-
-def test_a_client_that_is_made_before_any_loop_runs_in_the_first_one() -> None:
-    client = new_client(FakeServer(latency=0.0))
-    assert asyncio.run(client.get_many([1, 2])) == {1: 10, 2: 20}
-    with pytest.raises(WrongLoopError):
-        asyncio.run(client.get(1))
-    client._is_closed = True
-
-
-def test_one_that_is_never_closed_is_a_resource_warning_and_nothing_else(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    noise: list[dict[str, Any]] = []
-
-    async def use() -> None:
-        listen(noise)
-        client = new_client(FakeServer(latency=0.0))
-        assert await client.get(1) == 10
-        assert await client.get_many([1, 2]) == {1: 10, 2: 20}
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        asyncio.run(use())
-        gc.collect()
-    [warning] = caught
-    assert warning.category is ResourceWarning
-    assert "unclosed <StatusClient open" in str(warning.message)
-    assert noise == []
-    assert capsys.readouterr().err == ""
-
-
-def test_never_closed_in_the_middle_of_its_lookups() -> None:
-    """``asyncio.run`` cancels what is left; nothing hangs, and no task is destroyed while it is pending."""
-    noise: list[dict[str, Any]] = []
-
-    async def use() -> None:
-        listen(noise)
-        client = new_client(FakeServer(latency=60.0), provider=Tens(max_batch=2, rate_limit=FAST))
-        for key in range(9):
-            asyncio.create_task(client.get(key))  # noqa: RUF006 # forgotten on purpose
-        asyncio.create_task(client.get_many(range(20)))  # noqa: RUF006 # forgotten on purpose
-        await asyncio.sleep(0.01)
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        asyncio.run(use())
-        gc.collect()
-    assert {warning.category for warning in caught} == {ResourceWarning}
-    assert noise == []
-
-
-def test_never_used_is_no_warning() -> None:
-    new_client(FakeServer())
-    gc.collect()
-
-
-# --- programs -----------------------------------------------------------------------------------------
-
-
-class TestInAFixture:
-    """One client for several tests, as a user's own suite would have it."""
-
-    @pytest_asyncio.fixture
-    async def client(self) -> AsyncIterator[StatusClient[int, int]]:
-        async with new_client(FakeServer(latency=0.001)) as client:
-            yield client
-
-    @every_loop
-    async def test_one(self, client: StatusClient[int, int]) -> None:
-        assert await asyncio.gather(*(client.get(key) for key in range(9))) == [key * 10 for key in range(9)]
-
-    @every_loop
-    async def test_two(self, client: StatusClient[int, int]) -> None:
-        lookup = asyncio.create_task(client.get_many(range(3)))
-        await asyncio.sleep(0)
-        assert await lookup == {0: 0, 1: 10, 2: 20}
-
-
-class Application:
-    """The shape of python-telegram-bot: each callback runs in a task of its own."""
-
-    def __init__(
-        self,
-        post_init: Callable[["Application"], Coroutine[Any, Any, None]],
-        post_shutdown: Callable[["Application"], Coroutine[Any, Any, None]],
-    ) -> None:
-        self.post_init = post_init
-        self.post_shutdown = post_shutdown
-        self.bot_data: dict[str, Any] = {}
-        self.handlers: list[Callable[[Application], Coroutine[Any, Any, object]]] = []
-
-    def run_polling(self, loop: asyncio.AbstractEventLoop) -> list[object]:
-        loop.run_until_complete(self.post_init(self))
-        updates = asyncio.gather(*(loop.create_task(handler(self)) for handler in self.handlers))
-        results = loop.run_until_complete(updates)
-        loop.run_until_complete(self.post_shutdown(self))
-        return results
-
-
-def test_opened_in_post_init_and_closed_in_post_shutdown() -> None:
-    async def post_init(application: Application) -> None:
-        application.bot_data["client"] = await new_client(FakeServer(latency=0.001)).__aenter__()
-
-    async def post_shutdown(application: Application) -> None:
-        await application.bot_data["client"].aclose()
-        assert other_tasks() == set()
-
-    async def handler(application: Application) -> object:
-        return await application.bot_data["client"].get(7)
-
-    application = Application(post_init, post_shutdown)
-    application.handlers = [handler] * 20
-    loop = asyncio.new_event_loop()
-    try:
-        assert application.run_polling(loop) == [70] * 20
-    finally:
-        loop.close()
-
-
-class Bot:
-    """The shape of discord.py: ``setup_hook`` before the events, and ``close`` from wherever."""
-
-    async def setup_hook(self) -> None:
-        self.client = new_client(FakeServer(latency=0.001))
-
-    async def on_message(self, key: int) -> None:
-        assert await self.client.get(key) == key * 10
-        if key == 5:
-            await self.close()
-
-    async def close(self) -> None:
-        await self.client.aclose()
-
-    async def start(self) -> None:
-        await self.setup_hook()
-        events = [asyncio.create_task(self.on_message(key)) for key in range(6)]
-        await asyncio.gather(*events)
-
-
-@every_loop
-async def test_opened_in_setup_hook_and_closed_from_an_event_and_again_at_the_end() -> None:
-    bot = Bot()
-    try:
-        await bot.start()
-    finally:
-        await bot.close()
-    assert other_tasks() == set()
-
-
-# --- sockets ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[tuple[Sandbox, str]]:
-    sandbox = sandbox_of(range(1, 101), rate_limit=None, latency=0.02)
-    with sandbox.serve() as url:
-        yield sandbox, url
-
-
-def open_sockets() -> int:
-    """Count this process's sockets, those of the server's own thread included."""
-    links = "/proc/self/fd"
-    count = 0
-    for name in os.listdir(links):
-        try:
-            count += os.readlink(f"{links}/{name}").startswith("socket:")
-        except OSError:
-            continue
-    return count
-
-
-linux_only = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts sockets in /proc")
-
-
-async def settle_at(count: int) -> int:
-    """Return the number of open sockets, after the server had the time to close its ends."""
-    for _ in range(200):
-        if open_sockets() <= count:
-            break
-        await asyncio.sleep(0.01)
-    return open_sockets()
-
-
-def smsfire(url: str, **options: Any) -> StatusClient[Any, MessageStatus]:
-    return StatusClient(SMSFire("sandbox", base_url=url, rate_limit=None, **options))
-
-
-@linux_only
-@every_loop
-async def test_no_socket_is_left_after_closing(served: tuple[Sandbox, str]) -> None:
-    before = open_sockets()
-    async with smsfire(served[1], max_batch=10) as client:
-        found = await client.get_many(range(1, 121))
-        assert sum(status is not None for status in found.values()) == 100
-        assert open_sockets() > before
-    assert await settle_at(before) <= before
-
-
-@linux_only
-@every_loop
-async def test_no_socket_is_left_after_closing_in_the_middle(served: tuple[Sandbox, str]) -> None:
-    before = open_sockets()
-    for delay in (0.0, 0.005, 0.015, 0.03):
-        client = smsfire(served[1], max_batch=5)
-        lookups = [asyncio.create_task(client.get(key)) for key in range(1, 101)]
-        await asyncio.sleep(delay)
-        await client.aclose()
-        ends = await asyncio.gather(*lookups, return_exceptions=True)
-        assert all(isinstance(end, ClosedError | MessageStatus) for end in ends)
-        assert other_tasks() == set()
-    assert await settle_at(before) <= before
-
-
-@linux_only
-@every_loop
-async def test_cancelled_callers_leave_no_socket_and_the_client_goes_on(served: tuple[Sandbox, str]) -> None:
-    before = open_sockets()
-    async with smsfire(served[1], max_batch=5) as client:
-        for delay in (0.0, 0.002, 0.01, 0.025):
-            lookups = [asyncio.create_task(client.get(key)) for key in range(1, 101)]
-            await asyncio.sleep(delay)
-            for lookup in lookups:
-                lookup.cancel()
-            await asyncio.wait(lookups)
-        async with asyncio.timeout(10):
-            status = await client.get(1)
-        assert status is not None
-        assert status.id == 1
-        for request in other_tasks():
-            await request
-        await ticks()
-        assert client.stats().in_flight == 0
-        assert other_tasks() == set()
-    assert await settle_at(before) <= before
-
-
-@every_loop
-async def test_a_server_that_is_not_there_is_an_error_of_its_own(free_port: int) -> None:
-    async with StatusClient(
-        SMSFire("sandbox", base_url=f"http://127.0.0.1:{free_port}", rate_limit=None), timeout=0.3
-    ) as client:
-        with pytest.raises(IncompleteError):
-            await client.get_many([1, 2])
-    assert other_tasks() == set()
-
-
-@pytest.fixture
-def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 # --- what closing ends, and what errors lead to -------------------------------------------------------

@@ -25,7 +25,7 @@ from statuslookup import (
     TransportError,
 )
 
-from .test_client import FakeLimiter, FakeServer, Outcome, Tens, client_of, now, other_tasks
+from .fakes import FakeLimiter, FakeServer, Outcome, Tens, client_of, now, other_tasks
 
 virtual_time = pytest.mark.virtual_time
 

@@ -1,83 +1,25 @@
 """The sandbox's GREEN-API half: instances, their limits and quotas, and what the documents show."""
 
-import asyncio
 import json
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, get_args
+from typing import Any
 
-import anyio
 import httpx
 import pytest
 
-from statuslookup import (
-    AuthenticationError,
-    DeliveryState,
-    GreenAPI,
-    QuotaExceededError,
-    RateLimit,
-    Receipt,
-    RetryPolicy,
-    StatusClient,
-    StatusStatistic,
-)
-from statuslookup.sandbox import Counting, Instance, Sandbox
+from statuslookup import DeliveryState, RateLimit, Receipt, StatusStatistic
+from statuslookup.sandbox import Sandbox
 
-from .virtual_time import LoopClock
+from .asking_greenapi import DELIVERED, ID, READ, SENT, STORY, ask, client_of, counts, unlimited
 
-ID = 1101000001
-STORY = "BAE57C4EEC000000"
 SEEN_AT = datetime.fromtimestamp(1587129319, UTC)
-SENT, DELIVERED, READ = DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.READ
+
+
 # The example of "GetStatusStatistic".
 DOCUMENTED = (
     Receipt(participant="11001234567@c.us", timestamp=SEEN_AT, status="read", state=READ),
     Receipt(participant="71234567891@c.us", timestamp=SEEN_AT, status="read", state=READ),
 )
-
-
-class HandClock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-def unlimited(**options: Any) -> Instance:
-    return Sandbox(**options).add_instance(rate_limit=None)
-
-
-async def ask(
-    sandbox: Sandbox,
-    id_message: str | None = STORY,
-    *,
-    id_instance: object = ID,
-    rest: str = "/getStatusStatistic/sandbox",
-    method: str = "GET",
-) -> httpx.Response:
-    transport = httpx.ASGITransport(app=sandbox)
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        params = {} if id_message is None else {"idMessage": id_message}
-        return await client.request(method, f"/waInstance{id_instance}{rest}", params=params)
-
-
-async def codes_at(sandbox: Sandbox, clock: HandClock, times: list[float], **options: Any) -> list[int]:
-    """Ask once at each of the times, and return the status codes."""
-    codes = []
-    for clock.now in times:
-        codes.append((await ask(sandbox, **options)).status_code)
-    return codes
-
-
-def counts(account: Sandbox | Instance) -> tuple[int, int, int, int]:
-    return account.requests, account.answered, account.rejections, account.keys
 
 
 # --- answers --------------------------------------------------------------------------------------
@@ -269,147 +211,6 @@ async def test_it_answers_below_a_path_of_its_own() -> None:
     assert len(response.json()) == 1
 
 
-# --- the rate limit -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("counting", "times", "codes"),
-    [
-        ("fixed_window", [0.0, 0.9, 1.0, 1.9, 2.0], [200, 429, 200, 429, 200]),
-        ("sliding_window", [0.5, 1.4, 1.5, 2.4, 2.5], [200, 429, 200, 429, 200]),
-        ("spacing", [0.5, 1.4, 1.6, 2.5, 2.6], [200, 429, 200, 429, 200]),
-    ],
-)
-async def test_an_instance_has_one_request_a_second(
-    clock: HandClock, counting: Counting, times: list[float], codes: list[int]
-) -> None:
-    sandbox = Sandbox(counting=counting, clock=clock)
-    instance = sandbox.add_instance()
-    assert instance.rate_limit == RateLimit(1, per=1.0)
-    assert await codes_at(sandbox, clock, times) == codes
-    assert counts(instance) == (5, 3, 2, 3)
-    assert instance.arrivals == times
-
-
-@pytest.mark.parametrize("counting", get_args(Counting))
-async def test_instances_and_smsfire_have_limits_of_their_own(clock: HandClock, counting: Counting) -> None:
-    sandbox = Sandbox(counting=counting, rate_limit=RateLimit(1, per=100.0), clock=clock)
-    first, second = sandbox.add_instance(1), sandbox.add_instance(2, rate_limit=RateLimit(1, per=5.0))
-    assert await codes_at(sandbox, clock, [7.0, 7.0], id_instance=1) == [200, 429]
-    assert await codes_at(sandbox, clock, [7.0, 8.0], id_instance=2) == [200, 429]
-    assert await codes_at(sandbox, clock, [8.0], id_instance=1) == [200]
-    transport = httpx.ASGITransport(app=sandbox)
-    headers = {"Authorization": "Basic sandbox"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://x", headers=headers) as client:
-        codes = [(await client.get("/whatsapp/status/1")).status_code for _ in range(2)]
-    assert codes == [204, 429]
-    assert counts(first) == (3, 2, 1, 2)
-    assert counts(second) == (2, 1, 1, 1)
-    assert counts(sandbox) == (2, 1, 1, 1)
-    first.reset_counts()
-    assert counts(first) == (0, 0, 0, 0)
-    assert sandbox.requests == second.requests == 2
-
-
-async def test_rejected_requests_count_as_the_sandbox_says(clock: HandClock) -> None:
-    sandbox = Sandbox(counting="spacing", count_rejected=True, clock=clock)
-    sandbox.add_instance()
-    assert await codes_at(sandbox, clock, [0.0, 0.8, 1.6, 2.7]) == [200, 429, 429, 200]
-
-
-async def test_a_429_says_when_to_come_again(clock: HandClock) -> None:
-    sandbox = Sandbox(clock=clock, retry_after=2.5)
-    sandbox.add_instance()
-    await ask(sandbox)
-    response = await ask(sandbox)
-    assert (response.status_code, response.headers["retry-after"]) == (429, "2.5")
-
-
-async def test_the_limit_can_change_while_it_runs(clock: HandClock) -> None:
-    sandbox = Sandbox(clock=clock)
-    instance = sandbox.add_instance()
-    assert await codes_at(sandbox, clock, [0.0, 0.1]) == [200, 429]
-    instance.rate_limit = RateLimit(2, per=1.0)
-    assert await codes_at(sandbox, clock, [0.2, 0.3]) == [200, 429]
-
-
-async def test_the_latency_is_the_sandboxs(clock: HandClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def sleep(seconds: float) -> None:
-        clock.now += seconds
-
-    monkeypatch.setattr(anyio, "sleep", sleep)
-    sandbox = Sandbox(latency=0.5, clock=clock)
-    instance = sandbox.add_instance()
-    await ask(sandbox)
-    assert (instance.arrivals, clock.now) == ([0.25], 0.5)
-    await ask(sandbox, id_instance=7)
-    assert clock.now == 1.0
-
-
-# --- the quota and faults -------------------------------------------------------------------------
-
-
-async def test_a_quota_that_is_used_up_is_466_with_the_documented_body() -> None:
-    sandbox = Sandbox()
-    instance = sandbox.add_instance(rate_limit=None, quota=2)
-    assert [(await ask(sandbox)).status_code for _ in range(4)] == [200, 200, 466, 466]
-    status = (await ask(sandbox)).json()["invokeStatus"]
-    assert list(status) == ["method", "used", "total", "status", "description"]
-    assert (status["method"], status["used"], status["total"]) == ("getstatusstatistic", 2, 2)
-    assert status["status"] == "QUOTE_EXCEEDED"
-    assert status["description"].startswith("Monthly quota has been exceeded.")
-    assert counts(instance) == (5, 2, 0, 2)
-    assert instance.used == 2
-    instance.reset_counts()
-    assert (await ask(sandbox)).status_code == 466, "the quota must not forget"
-    instance.used = 0
-    assert (await ask(sandbox)).status_code == 200
-    instance.quota = None
-    assert [(await ask(sandbox)).status_code for _ in range(3)] == [200] * 3
-
-
-async def test_what_is_not_answered_uses_up_no_quota(clock: HandClock) -> None:
-    sandbox = Sandbox(clock=clock)
-    instance = sandbox.add_instance(quota=1)
-    assert (await ask(sandbox, rest="/getStatusStatistic/wrong")).status_code == 401
-    assert (await ask(sandbox)).status_code == 429
-    clock.now = 1.0
-    assert instance.used == 0
-    assert (await ask(sandbox)).status_code == 200
-    assert instance.used == 1
-
-
-@pytest.mark.virtual_time
-async def test_the_client_tells_the_quota() -> None:
-    sandbox = Sandbox()
-    sandbox.add_instance(quota=1)
-    async with client_of(sandbox) as client:
-        await client.get(STORY)
-        with pytest.raises(QuotaExceededError) as raised:
-            await client.get(STORY)
-    assert (raised.value.used, raised.value.total) == (1, 1)
-    assert (raised.value.description or "").startswith("Monthly quota")
-    assert sandbox.instances[ID].requests == 2
-
-
-async def test_a_fault_is_one_instances_own() -> None:
-    sandbox = Sandbox()
-    first, second = sandbox.add_instance(1, rate_limit=None), sandbox.add_instance(2, rate_limit=None)
-    first.fault = {2: 502, 3: 466, 4: 429}.get
-    codes = [(await ask(sandbox, id_instance=1)).status_code for _ in range(5)]
-    assert codes == [200, 502, 466, 429, 200]
-    assert (await ask(sandbox, id_instance=2)).status_code == 200
-    assert (await ask(sandbox, id_instance=2)).status_code == 200
-    assert counts(first) == (5, 2, 1, 2)
-    assert second.rejections == 0
-
-
-async def test_a_fault_of_466_has_the_documented_body() -> None:
-    sandbox = Sandbox()
-    sandbox.add_instance().fault = lambda number: 466
-    assert (await ask(sandbox)).json()["invokeStatus"]["status"] == "QUOTE_EXCEEDED"
-
-
 # --- misuse ---------------------------------------------------------------------------------------
 
 
@@ -503,73 +304,3 @@ def test_dates_of_any_zone_are_unix_times() -> None:
     receipt = Receipt(participant="1", timestamp=SEEN_AT.astimezone(india), state=READ)
     instance.add_statistic(STORY, receipt)
     assert instance.statistics[STORY].receipts[0].timestamp == SEEN_AT
-
-
-# --- the client -----------------------------------------------------------------------------------
-
-
-def client_of(sandbox: Sandbox, **options: Any) -> StatusClient[str, StatusStatistic]:
-    provider = GreenAPI(ID, options.pop("token", "sandbox"), api_url="http://localhost")
-    return StatusClient(provider, transport=httpx.ASGITransport(sandbox), clock=LoopClock(), **options)
-
-
-@pytest.mark.virtual_time
-async def test_the_client_tells_a_wrong_token() -> None:
-    sandbox = Sandbox()
-    sandbox.add_instance()
-    async with client_of(sandbox, token="wrong") as client:
-        with pytest.raises(AuthenticationError):
-            await client.get(STORY)
-
-
-@pytest.mark.virtual_time
-async def test_the_client_comes_again_after_a_429() -> None:
-    sandbox = Sandbox()
-    instance = sandbox.add_instance()
-    instance.add_statistic(STORY, READ)
-    instance.fault = {1: 429}.get
-    async with client_of(sandbox, retry=RetryPolicy()) as client:
-        statistic = await client.get(STORY)
-    assert statistic is not None
-    assert statistic.counts == {READ: 1}
-    assert (instance.requests, instance.rejections) == (2, 1)
-
-
-async def twenty_keys_ten_of_them_twice(client: StatusClient[str, StatusStatistic]) -> None:
-    keys = [f"story{number}" for number in range(20)]
-    statistics = await asyncio.gather(*(client.get(key) for key in [*keys, *keys[:10]]))
-    assert [one.id_message for one in statistics if one] == [*keys, *keys[:10]]
-    assert all(one is not None and one.counts == {READ: 1} for one in statistics)
-
-
-def with_twenty(counting: Counting) -> Sandbox:
-    sandbox = Sandbox(counting=counting)
-    instance = sandbox.add_instance()
-    for number in range(20):
-        instance.add_statistic(f"story{number}", READ)
-    return sandbox
-
-
-@pytest.mark.virtual_time
-@pytest.mark.parametrize("counting", get_args(Counting))
-async def test_thirty_lookups_of_twenty_keys_are_twenty_requests(counting: Counting) -> None:
-    sandbox = with_twenty(counting)
-    async with client_of(sandbox) as client:
-        await twenty_keys_ten_of_them_twice(client)
-    assert counts(sandbox.instances[ID]) == (20, 20, 0, 20)
-
-
-async def test_thirty_lookups_of_twenty_keys_are_twenty_requests_over_a_socket() -> None:
-    async def look_up(counting: Counting) -> None:
-        sandbox = with_twenty(counting)
-        with sandbox.serve() as url:
-            # Another port is another host, so that the three clients share no budget.
-            async with StatusClient(GreenAPI(ID, "sandbox", api_url=url)) as client:
-                started_at = asyncio.get_running_loop().time()
-                await twenty_keys_ten_of_them_twice(client)
-                seconds = asyncio.get_running_loop().time() - started_at
-        assert counts(sandbox.instances[ID]) == (20, 20, 0, 20)
-        # Nineteen seconds between twenty requests; twice that is another program's fault, not the client's.
-        assert 18.9 <= seconds < 38
-
-    await asyncio.gather(*map(look_up, get_args(Counting)))

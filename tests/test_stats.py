@@ -7,7 +7,7 @@ import pytest
 
 from statuslookup import ClientStats, RetryPolicy, ServerError
 
-from .test_client import FakeLimiter, FakeServer, Tens, client_of
+from .fakes import FakeLimiter, FakeServer, Tens, client_of
 
 pytestmark = pytest.mark.virtual_time
 

@@ -52,6 +52,16 @@ class LoopClock:
         return asyncio.get_running_loop().call_later(delay, callback, *arguments)
 
 
+class HandClock:
+    """A clock for the sandbox that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 class ManualClock:
     """A clock that a test drives by hand, without a loop: ``advance`` runs what comes due, in order."""
 

@@ -1,0 +1,55 @@
+"""What plays GREEN-API's exchange with answers that are given, without a server."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from statuslookup import GreenAPI, ProviderError, Receipt, StatusLookupError, StatusStatistic, TransportError
+from statuslookup._wire import Request, Response
+
+End: TypeAlias = StatusStatistic | StatusLookupError | None
+TOKEN = "canaryd75b3a66374942c5b3c019c698abc2067e1515"
+GREEN_API = GreenAPI(1101000001, TOKEN)
+KEY = "BAE57C4EEC000000"
+BROKEN = TransportError("the connection broke", provider="GREEN-API")
+
+
+def look_up(keys: Sequence[str], *replies: Response | ProviderError) -> tuple[list[Request], dict[str, End]]:
+    """Return the requests for the keys and their ends, after exactly these replies."""
+    exchange = GREEN_API.exchange(keys)
+    requests = [next(exchange)]
+    for reply in replies:
+        try:
+            requests.append(
+                exchange.throw(reply) if isinstance(reply, ProviderError) else exchange.send(reply)
+            )
+        except StopIteration as end:
+            assert len(requests) == len(replies)
+            return requests, end.value
+    raise AssertionError("the exchange asked for more")
+
+
+def end_of(reply: Response | ProviderError) -> End:
+    return look_up([KEY], reply)[1][KEY]
+
+
+def ok(*items: Any) -> Response:
+    return Response(200, json.dumps(items).encode())
+
+
+def statistic(*items: Any) -> StatusStatistic:
+    end = end_of(ok(*items))
+    assert isinstance(end, StatusStatistic), repr(end)
+    return end
+
+
+def receipt(**fields: Any) -> Receipt:
+    """Return what becomes of an item with these fields."""
+    (only,) = statistic({"participant": "1@c.us", **fields}).receipts
+    return only
+
+
+def failure(reply: Response) -> ProviderError:
+    end = end_of(reply)
+    assert isinstance(end, ProviderError), repr(end)
+    return end
