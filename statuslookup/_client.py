@@ -272,6 +272,8 @@ class StatusClient(Generic[KeyT, AnswerT]):
         in another loop, it raises ``WrongLoopError``.
         """
         if self._line is not None and self._loop not in (None, asyncio.get_running_loop()):
+            if self._loop.is_closed():
+                raise WrongLoopError("the client's event loop has ended: close a client before its loop ends")
             raise WrongLoopError("close the client in the event loop that it was used in")
         self._is_closed = True
         line, sender = self._line, self._sender

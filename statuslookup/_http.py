@@ -120,6 +120,8 @@ class Sender:
             return _new_transport(self._base_url)
         except ImportError:
             what = "a SOCKS proxy needs one more package: pip install 'httpx[socks]'"
+        except OSError:
+            what = "the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read"
         except (ValueError, httpx.InvalidURL):
             what = "the environment's proxy must be an http, https, socks5 or socks5h URL"
         # Anew, so that neither a context nor a traceback leads to the proxy's URL, which may hold a password.

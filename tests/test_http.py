@@ -13,6 +13,7 @@ import traceback
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -882,6 +883,19 @@ async def test_a_proxy_that_cannot_be_used_is_named_when_the_client_opens(
         own = [(frame, line) for frame, line in traceback.walk_tb(caught.value.__traceback__)][1:]
         assert own
         assert "pass-canary" not in "".join(traceback.StackSummary.extract(own, capture_locals=True).format())
+
+
+async def test_certificates_that_cannot_be_read_are_named_when_the_client_opens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    for file in (nonsense, tmp_path / "missing.pem"):
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        client = StatusClient(GreenAPI(7, "token"))
+        with pytest.raises(TransportError, match="certificates that SSL_CERT_FILE") as caught:
+            await client.get("BAE57C4EEC000000")
+        assert caught.value.__context__ is None
 
 
 async def test_failures_of_tls_behind_a_proxy_do_not_use_connections_up(

@@ -1105,10 +1105,6 @@ async def test_an_instrumented_transport_records_no_secret(
     check_telemetry(case, telemetry, watch, server)
 
 
-@pytest.mark.skipif(
-    not hasattr(otel_httpx, "AsyncOpenTelemetryTransportHttpx2"),
-    reason="OpenTelemetry knows httpx2 since 0.65b0",
-)
 @BOTH
 @pytest.mark.parametrize("path", TELEMETRY_PATHS)
 async def test_an_instrumented_transport_of_httpx2_records_no_secret(
