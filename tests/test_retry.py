@@ -115,7 +115,7 @@ def test_the_defaults_are_the_documented_ones_and_options_are_named() -> None:
     policy = RetryPolicy()
     assert (policy.attempts, policy.backoff, policy.max_backoff) == (4, 0.5, 30.0)
     with pytest.raises(TypeError):
-        RetryPolicy(4)  # type: ignore[misc] # the mistake under test
+        RetryPolicy(4)  # type: ignore[call-arg] # the mistake under test
 
 
 @pytest.mark.parametrize(
