@@ -1,20 +1,45 @@
-"""Await the status of WhatsApp messages, as many and as concurrently as you like."""
+"""Await the status of WhatsApp messages at SMSFire and GREEN-API, as many at a time as you like.
+
+::
+
+    import asyncio
+    from statuslookup import CustomId, SMSFire, StatusClient
+
+    async def main():
+        async with StatusClient(SMSFire(token="...")) as client:
+            status = await client.get(42)  # by id: a MessageStatus, or None if SMSFire does not know it
+            found = await client.get_many([1, 2, CustomId("firezap0001")])  # a dict of exactly these keys
+            async for outcome in client.stream(range(1_000_000)):  # in bounded memory
+                print(outcome.key, outcome.status, outcome.error)
+
+    asyncio.run(main())
+
+Lookups travel in as few requests as the provider's rules allow, and never in more. Go on with
+``help(statuslookup.StatusClient)``, then with the providers ``SMSFire`` and ``GreenAPI`` and their answers
+``MessageStatus`` and ``StatusStatistic``. ``statuslookup.errors`` draws the tree of the errors, and
+``statuslookup.sandbox`` imitates both providers for tests. In a shell, see ``statuslookup --help``.
+"""
 
 import logging
 
 from ._client import StatusClient
-from ._limiter import Limiter, LimiterStats, Slot, TokenBucket
+from ._clock import Clock, Timer
+from ._http import Transport
+from ._limiter import Limiter, LimiterStats, Pacing, Slot, TokenBucket
 from ._model import (
     ClientStats,
     CustomId,
     DeliveryState,
+    MessageKey,
     MessageStatus,
     Outcome,
     RateLimit,
     Receipt,
     StatusStatistic,
 )
+from ._provider import Provider
 from ._retry import RetryPolicy
+from ._wire import Request, Response, Secret
 from .errors import (
     AuthenticationError,
     ClosedError,
@@ -39,6 +64,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AuthenticationError",
     "ClientStats",
+    "Clock",
     "ClosedError",
     "CustomId",
     "DecodeError",
@@ -48,25 +74,39 @@ __all__ = [
     "Limiter",
     "LimiterStats",
     "LookupTimeoutError",
+    "MessageKey",
     "MessageStatus",
     "Outcome",
+    "Pacing",
+    "Provider",
     "ProviderError",
     "QuotaExceededError",
     "RateLimit",
     "RateLimitedError",
     "Receipt",
     "RejectedError",
+    "Request",
+    "Response",
     "ResponseError",
     "RetryPolicy",
     "SMSFire",
+    "Secret",
     "ServerError",
     "Slot",
     "StatusClient",
     "StatusLookupError",
     "StatusStatistic",
+    "Timer",
     "TokenBucket",
+    "Transport",
     "TransportError",
     "WrongLoopError",
 ]
+
+# Rooms are private: help(), tracebacks and pickles name the place from which these are imported.
+for _name in __all__:
+    _value = globals()[_name]
+    if isinstance(_value, type) and "._" in _value.__module__:
+        _value.__module__ = __name__
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

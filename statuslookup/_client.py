@@ -1,14 +1,13 @@
 """The client: many concurrent lookups in, as few requests as the provider's rules allow out."""
 
 import asyncio
-import enum
 import math
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 from contextvars import copy_context
 from types import TracebackType
-from typing import Any, Generic, NoReturn, Self
+from typing import Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar, overload
 
 import anyio
 
@@ -16,36 +15,38 @@ from ._batcher import Batcher
 from ._bulk import Ends, ends_of
 from ._clock import SYSTEM_CLOCK, Clock
 from ._dispatch import Dispatcher
-from ._http import Sender, Transport
+from ._http import Sender, Transport, checked_transport
 from ._limiter import Limiter, Unlimited
 from ._lookup import Line
-from ._model import AnswerT, ClientStats, KeyT, Outcome
+from ._model import AnswerT, ClientStats, KeyT, MessageKey, Outcome
 from ._provider import Provider
 from ._register import SharedBucket
 from ._retry import RetryPolicy
 from .errors import AuthenticationError, ClosedError, IncompleteError, StatusLookupError, WrongLoopError
 
+_Timeout: TypeAlias = float | Literal["client"] | None
 
-class _Default(enum.Enum):
-    CLIENT_TIMEOUT = "the client's timeout"
-
-
-CLIENT_TIMEOUT = _Default.CLIENT_TIMEOUT
+# No type variable can have another one, such as a client's KeyT, for its bound. Lists of ids and lists of
+# customIds are common enough for a signature that keeps them apart.
+_MessageKeyT = TypeVar("_MessageKeyT", bound=MessageKey)
 
 
 class StatusClient(Generic[KeyT, AnswerT]):
     """Awaits message statuses at one provider, from any number of coroutines, within the provider's rules.
 
     Lookups that wait for the rate limit ride together in the next request, and equal keys are asked once.
+    ``get`` looks up one key, ``get_many`` a list of them, and ``stream`` any number.
 
-    ``timeout`` is the deadline of a lookup in seconds: queue, rate limit, retries and HTTP together;
-    ``None`` waits for ever. ``limiter`` replaces the one that this client shares with all others of its
-    event loop that the provider counts together. ``retry`` says which failures are asked again. ``linger``
-    is how long, in seconds, a request that could go at once waits for more keys; a full batch does not
-    wait. ``transport`` is an httpx transport to send through (proxy, TLS, tests); it stays yours to close.
-    ``clock`` is for tests that do not want to wait.
+    ``provider`` is an ``SMSFire`` or a ``GreenAPI``: it says what a key is, and what an answer. ``timeout``
+    is the deadline of a lookup in seconds: queue, rate limit, retries and HTTP together; ``None`` waits for
+    ever. ``limiter`` replaces the one that this client shares with all others of its event loop that the
+    provider counts together. ``retry`` says which failures are asked again. ``linger`` is how long, in
+    seconds, a request that could go at once waits for more keys; a full batch does not wait. ``transport``
+    is an httpx or httpx2 transport to send through (proxy, TLS, tests); it stays yours to close. ``clock``
+    is for tests that do not want to wait. A bad argument is a ``TypeError`` or ``ValueError``.
 
-    A client belongs to the event loop that uses it first. Close it with ``aclose()`` or ``async with``.
+    A client belongs to the event loop that uses it first; on another one, it raises ``WrongLoopError``. Close
+    it with ``aclose()`` or ``async with``.
     """
 
     # For __del__, which runs also where __init__ refused an argument.
@@ -72,7 +73,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         self._limiter = limiter
         self._retry = retry
         self._linger = float(linger)
-        self._transport = transport
+        self._transport = checked_transport(transport)
         self._clock = clock
         self._context = copy_context()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -85,15 +86,15 @@ class StatusClient(Generic[KeyT, AnswerT]):
         state = "closed" if self._is_closed else "unused" if self._line is None else "open"
         return f"<StatusClient {state} {self._provider!r} {self.stats()}>"
 
-    async def get(self, key: KeyT, *, timeout: float | _Default | None = CLIENT_TIMEOUT) -> AnswerT | None:
+    async def get(self, key: KeyT, *, timeout: _Timeout = "client") -> AnswerT | None:
         """Return the status of one message, or ``None`` if the provider does not know it.
 
-        ``timeout`` replaces the client's. A caller that is cancelled disturbs nobody else. Raises
-        ``TypeError`` or ``ValueError`` for a bad key before anything is sent, and otherwise only
-        ``StatusLookupError``.
+        ``timeout``, in seconds, replaces the client's; ``None`` waits for ever. A caller that is cancelled
+        disturbs nobody else. Raises ``TypeError`` or ``ValueError`` for a bad key before anything is sent,
+        and otherwise only ``StatusLookupError``.
         """
         key = self._provider.check(key)
-        deadline = self._timeout if timeout is CLIENT_TIMEOUT else _checked_timeout(timeout)
+        deadline = self._timeout if timeout == "client" else _checked_timeout(timeout)
         loop = asyncio.get_running_loop()
         line = self._line
         if line is None or loop is not self._loop or self._is_closed:
@@ -108,15 +109,29 @@ class StatusClient(Generic[KeyT, AnswerT]):
             # An error's traceback leads here, and from here to the error.
             del lookup
 
+    @overload
     async def get_many(
-        self, keys: Iterable[KeyT], *, timeout: float | _Default | None = CLIENT_TIMEOUT
-    ) -> dict[KeyT, AnswerT | None]:
+        self: "StatusClient[MessageKey, AnswerT]",
+        keys: Iterable[_MessageKeyT],
+        *,
+        timeout: _Timeout = "client",
+    ) -> dict[_MessageKeyT, AnswerT | None]: ...
+
+    @overload
+    async def get_many(
+        self, keys: Iterable[KeyT], *, timeout: _Timeout = "client"
+    ) -> dict[KeyT, AnswerT | None]: ...
+
+    async def get_many(
+        self, keys: Iterable[Any], *, timeout: _Timeout = "client"
+    ) -> dict[Any, AnswerT | None]:
         """Return the status of each key, ``None`` where the provider does not know it, in the keys' order.
 
-        ``timeout`` counts for each key from when it is queued, so a list does not time out for being long.
-        Lookups by ``get`` go first. If some keys fail, ``IncompleteError`` holds what was found; an
-        ``AuthenticationError`` ends the whole list that way. A bad key is a ``TypeError`` or ``ValueError``
-        before anything is sent.
+        The dict has exactly the keys that were passed, one that came twice once. ``timeout``, in seconds,
+        replaces the client's, and counts for each key from when it is queued, so a list does not time out
+        for being long. Lookups by ``get`` go first. If some keys fail, ``IncompleteError`` holds what was
+        found; an ``AuthenticationError`` ends the whole list that way. A bad key is a ``TypeError`` or
+        ``ValueError`` before anything is sent. A caller that is cancelled withdraws what was not sent.
         """
         if isinstance(keys, str | bytes):
             raise TypeError("keys is a list of keys, not one: for one key, use get")
@@ -145,19 +160,33 @@ class StatusClient(Generic[KeyT, AnswerT]):
             raise IncompleteError(statuses, errors)
         return {key: statuses[key] for key in wanted}
 
+    @overload
+    def stream(
+        self: "StatusClient[MessageKey, AnswerT]",
+        keys: Iterable[_MessageKeyT] | AsyncIterable[_MessageKeyT],
+        *,
+        timeout: _Timeout = "client",
+    ) -> AsyncGenerator[Outcome[_MessageKeyT, AnswerT], None]: ...
+
+    @overload
+    def stream(
+        self, keys: Iterable[KeyT] | AsyncIterable[KeyT], *, timeout: _Timeout = "client"
+    ) -> AsyncGenerator[Outcome[KeyT, AnswerT], None]: ...
+
     async def stream(
         self,
-        keys: Iterable[KeyT] | AsyncIterable[KeyT],
+        keys: Iterable[Any] | AsyncIterable[Any],
         *,
-        timeout: float | _Default | None = CLIENT_TIMEOUT,
-    ) -> AsyncGenerator[Outcome[KeyT, AnswerT], None]:
+        timeout: _Timeout = "client",
+    ) -> AsyncGenerator[Outcome[Any, AnswerT], None]:
         """Yield one ``Outcome`` for each key as soon as it is known, in bounded memory whatever their number.
 
         Keys are taken from ``keys`` as they are needed, and a slow reader slows the lookups down. The order
-        is that of the answers; a key that comes twice has two outcomes. ``timeout`` counts for each key from
-        when it is queued. Lookups by ``get`` go first. A key that fails is an outcome with its ``error``.
-        What ends the stream is ``AuthenticationError``, ``ClosedError``, a bad key (``TypeError``,
-        ``ValueError``) and what ``keys`` itself raises. Leaving the loop early withdraws what was not sent.
+        is that of the answers; a key that comes twice has two outcomes. ``timeout``, in seconds, replaces
+        the client's, and counts for each key from when it is queued. Lookups by ``get`` go first. A key that
+        fails is an outcome with its ``error``. What ends the stream is ``AuthenticationError``,
+        ``ClosedError``, a bad key (``TypeError``, ``ValueError``) and what ``keys`` itself raises. Leaving
+        the loop early withdraws what was not sent.
         """
         async with aclosing(self._ends_of(keys, timeout)) as batches:
             async for ends in batches:
@@ -170,11 +199,11 @@ class StatusClient(Generic[KeyT, AnswerT]):
                         yield Outcome(key, end, None)
 
     def _ends_of(
-        self, keys: Iterable[KeyT] | AsyncIterable[KeyT], timeout: float | _Default | None
+        self, keys: Iterable[KeyT] | AsyncIterable[KeyT], timeout: _Timeout
     ) -> AsyncGenerator[Ends[KeyT, AnswerT], None]:
         if isinstance(keys, str | bytes):
             raise TypeError("keys is a list of keys, not one: for one key, use get")
-        deadline = self._timeout if timeout is CLIENT_TIMEOUT else _checked_timeout(timeout)
+        deadline = self._timeout if timeout == "client" else _checked_timeout(timeout)
         return ends_of(self._open(asyncio.get_running_loop()), keys, deadline, self._provider.check)
 
     def stats(self) -> ClientStats:
@@ -239,9 +268,12 @@ class StatusClient(Generic[KeyT, AnswerT]):
     async def aclose(self) -> None:
         """End every lookup with ``ClosedError``, and return when no task and no connection is left.
 
-        It may be called again, and from any task of the client's event loop.
+        A closed client stays closed. It may be called again, and from any task of the client's event loop;
+        in another loop, it raises ``WrongLoopError``.
         """
         if self._line is not None and self._loop not in (None, asyncio.get_running_loop()):
+            if self._loop.is_closed():
+                raise WrongLoopError("the client's event loop has ended: close a client before its loop ends")
             raise WrongLoopError("close the client in the event loop that it was used in")
         self._is_closed = True
         line, sender = self._line, self._sender
@@ -258,12 +290,14 @@ class StatusClient(Generic[KeyT, AnswerT]):
                 await sender.aclose()
 
     async def __aenter__(self) -> Self:
+        """Bind the client to this event loop, and return it."""
         self._open(asyncio.get_running_loop())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Close the client."""
         await self.aclose()
 
     def __reduce__(self) -> NoReturn:

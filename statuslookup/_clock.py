@@ -9,15 +9,23 @@ from typing import Any, Protocol
 class Timer(Protocol):
     """A call that is due; it can be cancelled."""
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Let the call not come; a second time, or after it came, this does nothing."""
 
 
 class Clock(Protocol):
-    """A monotonic time in seconds, and calls that come due on it in the running event loop."""
+    """A monotonic time in seconds, and calls that come due on it in the running event loop.
 
-    def time(self) -> float: ...
+    A test that does not want to wait gives the client, and the limiter, one that jumps.
+    """
 
-    def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Timer: ...
+    def time(self) -> float:
+        """Return the seconds since some moment in the past; they never go back."""
+        ...
+
+    def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Timer:
+        """Call ``callback(*arguments)`` once in ``delay`` seconds, in the event loop that runs now."""
+        ...
 
 
 class SystemClock:
@@ -28,6 +36,9 @@ class SystemClock:
     """
 
     time = staticmethod(time.monotonic)
+
+    def __repr__(self) -> str:
+        return "SystemClock()"
 
     @staticmethod
     def call_later(delay: float, callback: Callable[..., object], *arguments: Any) -> Timer:

@@ -142,14 +142,14 @@ class Dispatcher(Generic[KeyT, AnswerT]):
                             exchange = self._provider.exchange(batch.keys())
                             request = next(exchange)
                         self.requests += 1
-                        answer = await self._send(request)
+                        answer = await self._send(request)  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
                         if answer.status_code == 429:
                             self.rejections += 1
                             slot.rejected(answer.retry_after)
                 except ProviderError as error:
                     answer = error
                 self._log(batch, answer, granted_at)
-                step = _advance(exchange, answer, batch)
+                step = _advance(exchange, answer, batch)  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
                 if not isinstance(step, Request):
                     self._end(batch, step)
                     return

@@ -1,20 +1,24 @@
 """The way to a provider: sends one request, reads its answer, and shows the secret to nobody else.
 
 The only room that knows httpx. It uses httpx's transports and not its client, because a client logs URLs,
-keeps cookies and raises errors that hold their request.
+keeps cookies and raises errors that hold their request. It knows httpx's successor httpx2, too, but never
+imports it: whoever has a transport of httpx2 has done so.
 """
 
+import asyncio
 import logging
 import ssl
+import sys
 import time
 import zlib
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Final, NoReturn, Self, TypeAlias, cast
+from functools import cache
+from types import ModuleType
+from typing import Any, Final, NoReturn, Protocol, Self, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import anyio
 import httpx
 
 from ._wire import PLACEHOLDER, Request, Response, Secret, retry_after
@@ -22,7 +26,7 @@ from .errors import DecodeError, ProviderError, TransportError
 
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _TIMEOUTS: Final = {"connect": 10.0, "write": 30.0, "read": 30.0, "pool": None}
-_READ_BODY_WITHIN: Final = 60.0
+_READ_WITHIN: Final = 60.0
 
 _WHAT_FAILED: Final = {
     "ConnectTimeout": "no connection within 10 s",
@@ -36,9 +40,6 @@ _WHAT_FAILED: Final = {
     "ProxyError": "the proxy refused the connection",
     "UnsupportedProtocol": "the proxy's URL has a scheme that is not supported",
 }
-
-
-Transport: TypeAlias = httpx.AsyncBaseTransport
 
 _secret_in_use: ContextVar[Secret | None] = ContextVar("statuslookup_secret_in_use", default=None)
 
@@ -54,10 +55,36 @@ class _Scrubber(logging.Filter):
 
 
 # httpcore logs the headers of answers, and a redirect may echo the URL; hpack logs all headers of HTTP/2.
-for _name in ("connection", "http11", "http2", "proxy", "socks"):
-    logging.getLogger(f"httpcore.{_name}").addFilter(_Scrubber())
-for _name in ("hpack", "table"):
-    logging.getLogger(f"hpack.{_name}").addFilter(_Scrubber())
+for _package, _names in {
+    "httpcore": ("connection", "http11", "http2", "proxy", "socks"),
+    "httpcore2": ("connection", "http11", "http2", "proxy", "socks"),
+    "hpack": ("hpack", "table"),
+}.items():
+    for _name in _names:
+        logging.getLogger(f"{_package}.{_name}").addFilter(_Scrubber())
+
+
+class Transport(Protocol):
+    """An httpx or httpx2 transport: it sends one request to a server, to an app or to a mock."""
+
+    async def handle_async_request(self, request: Any, /) -> Any:
+        """Return the answer, as an ``httpx.Response`` or ``httpx2.Response``."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+
+
+def checked_transport(transport: Transport | None) -> Transport | None:
+    """Return the transport, or raise a ``TypeError`` that says what to pass instead."""
+    if transport is None or (
+        not isinstance(transport, type) and callable(getattr(transport, "handle_async_request", None))
+    ):
+        return transport
+    what = transport.__name__ + " itself" if isinstance(transport, type) else type(transport).__name__
+    raise TypeError(
+        "transport is an httpx or httpx2 transport for asyncio, such as httpx.AsyncHTTPTransport(...),"
+        f" not {what}"
+    )
 
 
 class Sender:
@@ -79,12 +106,26 @@ class Sender:
         self._provider = provider
         self._base_url = base_url
         self._secret = secret
-        self._transport = _new_transport(base_url) if transport is None else transport
+        self._transport: Transport = self._own_transport() if transport is None else transport
         self._owns_transport = transport is None
+        within = _transports_within(self._transport)
+        self._httpx = _module_of(within)
         # Where a request ends in this process (an ASGI app, a mock), or with a transport that is not
         # httpx's own, somebody has to be able to read it.
-        self._seals = _reaches_a_socket(self._transport)
+        self._seals = any(_reaches_a_socket(each) for each in within)
         self._wall_time = wall_time
+
+    def _own_transport(self) -> httpx.AsyncHTTPTransport:
+        try:
+            return _new_transport(self._base_url)
+        except ImportError:
+            what = "a SOCKS proxy needs one more package: pip install 'httpx[socks]'"
+        except OSError:
+            what = "the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read"
+        except (ValueError, httpx.InvalidURL):
+            what = "the environment's proxy must be an http, https, socks5 or socks5h URL"
+        # Anew, so that neither a context nor a traceback leads to the proxy's URL, which may hold a password.
+        raise TransportError(what, provider=self._provider)
 
     async def send(self, request: Request) -> Response:
         """Return the provider's answer, whatever its status, or raise a ``ProviderError`` if it has none."""
@@ -101,17 +142,23 @@ class Sender:
             del problem
 
     async def _exchange(self, request: Request) -> Response:
-        response = await self._transport.handle_async_request(self._seal(request))
-        try:
-            with anyio.fail_after(_READ_BODY_WITHIN):
+        # asyncio's, because anyio's keeps a task that was left in the middle, and its loop, for good.
+        async with asyncio.timeout(None) as reading:
+            sealed = self._seal(request)
+            sealed.extensions["trace"] = _counts_from_the_request(reading)
+            response: httpx.Response = await self._transport.handle_async_request(sealed)
+            if reading.when() is None:
+                # A transport that does not connect traces nothing.
+                _count_from_now(reading)
+            try:
                 content = await self._read(response)
-        except (DecodeError, zlib.error):
-            if response.is_success:
-                raise
-            # The status says what happened, whatever became of the words.
-            content = b""
-        finally:
-            await response.aclose()
+            except (DecodeError, zlib.error):
+                if response.is_success:
+                    raise
+                # The status says what happened, whatever became of the words.
+                content = b""
+            finally:
+                await response.aclose()
         return Response(
             response.status_code, content, retry_after(response.headers.get("Retry-After"), self._wall_time())
         )
@@ -130,7 +177,7 @@ class Sender:
             sealed = _SealedBytes(credentials, request.authorization) if self._seals else credentials
             headers.append((b"Authorization", sealed))
         url, query = self._base_url, f"?{request.query}" if request.query else ""
-        result = httpx.Request(
+        result: httpx.Request = self._httpx.Request(
             request.method,
             f"{url}{request.path}{query}",
             headers=headers,
@@ -138,8 +185,8 @@ class Sender:
             extensions={"timeout": _TIMEOUTS},
         )
         if PLACEHOLDER in request.path:
-            wire = httpx.URL(f"{url}{self._fill_in(request.path)}{query}")
-            result.url = _SealedURL(result.url, wire, seals=self._seals)
+            wire = self._httpx.URL(f"{url}{self._fill_in(request.path)}{query}")
+            result.url = _sealed_url_of(self._httpx)(result.url, wire, seals=self._seals)
         return result
 
     def _fill_in(self, text: str) -> str:
@@ -168,7 +215,7 @@ class Sender:
         if isinstance(error, zlib.error):
             return self._decode_error("the answer's compressed body is damaged")
         if isinstance(error, TimeoutError):
-            what = f"the answer was not read within {_READ_BODY_WITHIN:g} s"
+            what = f"the answer was not read within {_READ_WITHIN:g} s"
         else:
             tls = _tls_problem(error)
             # By name, because a transport that was given may come from a successor of httpx.
@@ -183,6 +230,26 @@ class Sender:
         """Close the transport if it was made here; it may be closed again."""
         if self._owns_transport:
             await self._transport.aclose()
+
+
+def _counts_from_the_request(reading: asyncio.Timeout) -> Callable[[str, object], Awaitable[None]]:
+    """Return a function to which httpcore tells its steps, so that the time to read counts from the request.
+
+    It does not count while anything connects, be it after a proxy's own answer: httpcore's pool can lose the
+    place of a connection that is cancelled there. A step's name begins with the part that takes it.
+    """
+
+    async def trace(event: str, _: object) -> None:
+        if event.endswith(".receive_response_headers.started"):
+            _count_from_now(reading)
+        elif not event.startswith("http"):
+            reading.reschedule(None)
+
+    return trace
+
+
+def _count_from_now(reading: asyncio.Timeout) -> None:
+    reading.reschedule(asyncio.get_running_loop().time() + _READ_WITHIN)
 
 
 class _SealedBytes(bytes):
@@ -215,14 +282,18 @@ class _SealedBytes(bytes):
         raise TypeError("a secret cannot be pickled")
 
 
-class _SealedURL(httpx.URL):
+class _SealedURL:
     """A URL that shows a placeholder, but has the secret where a transport reads what it has to send.
 
-    httpcore has a request extension for that, ``target``: but it sends it to a proxy, too.
+    httpcore has a request extension for that, ``target``: but it sends it to a proxy, too. This is the first
+    base of a class whose second one is ``httpx.URL`` or ``httpx2.URL``.
     """
 
+    scheme: str
+    netloc: bytes
+
     def __init__(self, shown: httpx.URL, wire: httpx.URL, *, seals: bool) -> None:
-        super().__init__(shown)
+        super().__init__(shown)  # type: ignore[call-arg] # the second base takes it
         # httpx's own transport reads the raw path alone; one that ends in this process reads both.
         self._path = shown.path if seals else wire.path
         self._raw_path = _SealedBytes(wire.raw_path, shown.raw_path.decode()) if seals else wire.raw_path
@@ -239,19 +310,38 @@ class _SealedURL(httpx.URL):
         return f"{self.scheme}://{self.netloc.decode('ascii')}/{PLACEHOLDER}"
 
 
+@cache
+def _sealed_url_of(module: ModuleType) -> Callable[..., httpx.URL]:
+    return type("_SealedURL", (_SealedURL, module.URL), {})
+
+
+def _modules() -> list[ModuleType]:
+    """Return httpx, and httpx2 if somebody has imported it: there is no transport of it before that."""
+    httpx2 = sys.modules.get("httpx2")
+    return [httpx] if httpx2 is None else [httpx, httpx2]
+
+
+def _module_of(transports: list[object]) -> ModuleType:
+    """Return the module whose requests to make: the innermost transport's, which checks their types."""
+    for transport in reversed(transports):
+        for module in _modules():
+            if isinstance(transport, module.AsyncBaseTransport):
+                return module
+    return httpx
+
+
 def _reaches_a_socket(transport: object) -> bool:
-    """Tell whether this is httpx's transport to a socket, or holds one, as instrumentations do."""
-    seen: list[object] = []
-    waiting = [transport]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, httpx.AsyncHTTPTransport):
-            return True
-        if not any(one is other for other in seen):
-            seen.append(one)
-            held = getattr(one, "__dict__", {}).values()
-            waiting.extend(each for each in _flat(held) if hasattr(type(each), "handle_async_request"))
-    return False
+    return isinstance(transport, tuple(module.AsyncHTTPTransport for module in _modules()))
+
+
+def _transports_within(transport: object) -> list[object]:
+    """Return the transport and those that it holds, as instrumentations do, from the outside inwards."""
+    found = [transport]
+    for one in found:
+        for each in _flat(getattr(one, "__dict__", {}).values()):
+            if hasattr(type(each), "handle_async_request") and not any(each is other for other in found):
+                found.append(each)
+    return found
 
 
 def _flat(values: Iterable[object]) -> Iterator[object]:
@@ -275,7 +365,11 @@ def _new_transport(base_url: str) -> httpx.AsyncHTTPTransport:
     proxy = proxies.get("https") or proxies.get("all")
     if proxy is None or proxy_bypass(parts.netloc):
         return httpx.AsyncHTTPTransport()
-    return httpx.AsyncHTTPTransport(proxy=proxy if "://" in proxy else f"http://{proxy}")
+    # Unlimited, because httpcore's pool loses the place of a connection whose TLS fails behind a proxy, and
+    # waits for ever where no place is left. The rate limit keeps connections few.
+    return httpx.AsyncHTTPTransport(
+        proxy=proxy if "://" in proxy else f"http://{proxy}", limits=httpx.Limits(max_connections=None)
+    )
 
 
 def _tls_problem(error: BaseException) -> str | None:

@@ -13,6 +13,7 @@ from ._model import RateLimit
 from .errors import WrongLoopError
 
 Pacing: TypeAlias = Literal["auto", "answers", "grants"]
+"""What a ``TokenBucket`` counts its interval from: answers, grants, or whichever suits the round trips."""
 
 _LOWEST_RUNG: Final = 6
 _PROBE_AFTER: Final = 30.0
@@ -30,7 +31,11 @@ _MOST_IN_FLIGHT: Final = 16
 
 @frozen(kw_only=True)
 class LimiterStats:
-    """What a limiter is doing at this moment."""
+    """What a limiter is doing at this moment.
+
+    ``rate`` is in requests a second, ``waiting`` and ``in_flight`` count slots, ``rejections`` counts the
+    answers with 429 so far, and ``frozen_for`` is in seconds.
+    """
 
     rate: float
     """The requests a second that it allows at most; ``math.inf`` without a limit."""
@@ -45,16 +50,19 @@ class LimiterStats:
 
 
 class Slot(Protocol):
-    """The right to send one request, from entering to leaving it."""
+    """The right to send one request, from entering to leaving it with ``async with``."""
 
     def rejected(self, retry_after: float | None = None) -> None:
         """Say that the provider answered 429, and how many seconds it asks to wait."""
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        """Wait for the turn; a wait that is cancelled passes it on."""
+        ...
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        """Say that the answer has come or, by an exception, that none came."""
 
 
 class Limiter(Protocol):
@@ -62,11 +70,16 @@ class Limiter(Protocol):
 
     Entering ``slot()`` waits for the turn. Leaving it says that the answer has come; leaving it by an
     exception says that none came. A wait that is cancelled passes its turn on and costs nothing.
+    ``TokenBucket`` is a limiter, and so is any object with these two methods.
     """
 
-    def slot(self) -> Slot: ...
+    def slot(self) -> Slot:
+        """Return the right to send one request; entering it waits for its turn."""
+        ...
 
-    def stats(self) -> LimiterStats: ...
+    def stats(self) -> LimiterStats:
+        """Return what the limiter is doing at this moment."""
+        ...
 
 
 class TokenBucket:
@@ -151,8 +164,11 @@ class TokenBucket:
         self._limit = limit
         self._change_rung(0)
 
-    def slot(self) -> "_BucketSlot":
-        """Return the right to send one request; enter it to wait for its turn."""
+    def slot(self) -> Slot:
+        """Return the right to send one request; entering it waits for its turn.
+
+        A bucket that is in use on another event loop raises ``WrongLoopError``.
+        """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             if self._in_flight or self._waiters or self._is_turn_given:
@@ -323,7 +339,7 @@ class Unlimited:
     def __repr__(self) -> str:
         return f"<Unlimited {self._waiting} waiting, {self._in_flight} in flight>"
 
-    def slot(self) -> "_FreeSlot":
+    def slot(self) -> Slot:
         return _FreeSlot(self)
 
     def stats(self) -> LimiterStats:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Hashable
 from datetime import datetime
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeAlias, TypeVar
 
 from attrs import Attribute, field, frozen
 
@@ -19,19 +19,31 @@ AnswerT = TypeVar("AnswerT")
 class DeliveryState(enum.StrEnum):
     """What became of a message, in the same words for every provider.
 
-    The provider's own code and name are kept beside it, so nothing is lost when a provider says
-    more than this, or something new (``UNKNOWN``).
+    ``PENDING``, ``SENT`` and ``UNKNOWN`` may still change. ``DELIVERED``, ``READ``, ``UNDELIVERED``,
+    ``REJECTED``, ``EXPIRED`` and ``FAILED`` are final. Each is also the ``str`` of its name. The provider's
+    own code and name are kept beside it, so nothing is lost when a provider says more than this.
+
+    Source: SMSFire, "Código de status"; GREEN-API, "GetStatusStatistic" and "Outgoing message status".
     """
 
     PENDING = "PENDING"
+    """SMSFire has it and did not send it yet (SMSFire's code 0)."""
     SENT = "SENT"
+    """It was sent, one tick (SMSFire's code 1, ACCEPTED; GREEN-API's sent)."""
     DELIVERED = "DELIVERED"
+    """It reached the recipient, two ticks (SMSFire's code 2; GREEN-API's delivered)."""
     READ = "READ"
+    """The recipient saw it, blue ticks (SMSFire's READ, whose code is not published; GREEN-API's read)."""
     UNDELIVERED = "UNDELIVERED"
+    """It could not be delivered (SMSFire's code 3)."""
     REJECTED = "REJECTED"
+    """It was refused (SMSFire's code 4)."""
     EXPIRED = "EXPIRED"
+    """It was in the queue for 24 hours (SMSFire's code 5); no webhook tells of this."""
     FAILED = "FAILED"
+    """It could not be sent (GREEN-API's failed, noAccount, notInGroup and yellowCard)."""
     UNKNOWN = "UNKNOWN"
+    """The provider said nothing, or a word that this library does not know."""
 
     @property
     def is_final(self) -> bool:
@@ -48,7 +60,7 @@ class CustomId(str):
     """A message's customId: the name that its sender gave it.
 
     1 to 40 ASCII letters, digits, ``-``, ``_`` and ``.`` (SMSFire, "customId"); anything else is a
-    ``ValueError``. It is a ``str``, and equal to the plain one.
+    ``ValueError``, and what is no ``str`` a ``TypeError``. It is a ``str``, and equal to the plain one.
     """
 
     __slots__ = ()
@@ -67,51 +79,85 @@ class CustomId(str):
         return f"CustomId({super().__repr__()})"
 
 
+MessageKey: TypeAlias = int | CustomId
+"""What names a message at SMSFire: its id, or its customId."""
+
+
 @frozen(kw_only=True)
 class MessageStatus:
     """The status of one message, as SMSFire last heard of it.
 
-    ``state`` is final or not (``state.is_final``); ``status_code`` and ``status_name`` are SMSFire's own.
-    A field that the provider left out is ``None``. Dates are aware.
+    ``state`` is final or not (``state.is_final``); ``status_code`` and ``status_name`` are SMSFire's own, as
+    of ``status_date``. ``id`` and ``custom_id`` name the message, ``instance_token`` its instance, and
+    ``message_type``, ``country``, ``phone`` and ``sent_date`` say what was sent, where, to whom and when. A
+    field that SMSFire left out is ``None``. Dates are aware.
+
+    Source: SMSFire, "Consulta Status".
     """
 
     id: int
+    """SMSFire's number of the message."""
     custom_id: str | None = None
+    """The name that the sender gave it; several messages may have the same."""
     instance_token: str | None = field(default=None, repr=False)
+    """The token of the instance that sent it; it is not in the repr."""
     message_type: str | None = None
+    """What was sent, in SMSFire's words: TEXT, IMAGE, VIDEO, AUDIO, DOCUMENT, LOCATION or STICKER."""
     country: str | None = None
+    """The prefix of the recipient's country, such as "55"."""
     phone: str | None = None
+    """The recipient's number in the international format."""
     status_code: int | None = None
+    """SMSFire's code of the status."""
     status_name: str | None = None
+    """SMSFire's name of the status."""
     status_date: datetime | None = None
+    """When the status last changed."""
     sent_date: datetime | None = None
+    """When the message was sent."""
     state: DeliveryState = DeliveryState.UNKNOWN
+    """What the code means, or the name where the code is new."""
 
 
 @frozen(kw_only=True)
 class Receipt:
-    """What one recipient of a WhatsApp status ("story") did with it, as GREEN-API last heard of it.
+    """What became of a WhatsApp status ("story") at one recipient, as GREEN-API last heard of it.
 
-    ``status`` is GREEN-API's own word, and ``description`` what a webhook adds to it. The date is aware.
+    ``participant`` is the recipient, ``state`` what became of it, and ``timestamp`` when. ``status`` is
+    GREEN-API's own word, and ``description`` what a webhook adds to it. A field that GREEN-API left out is
+    ``None``.
+
+    Source: GREEN-API, "GetStatusStatistic" and "Outgoing message status".
     """
 
     participant: str
+    """The recipient's chat, such as "79876543210@c.us"."""
     timestamp: datetime | None = None
+    """When it was sent, delivered or read; aware, and to the second."""
     status: str | None = None
+    """GREEN-API's own word for the state, such as "delivered"."""
     description: str | None = None
+    """What a webhook says of a failure; a lookup has none."""
     state: DeliveryState = DeliveryState.UNKNOWN
+    """What GREEN-API's word means."""
 
 
 @frozen(kw_only=True)
 class StatusStatistic:
     """Who was sent a WhatsApp status ("story"), and who got and saw it: one receipt a recipient.
 
-    ``problems`` says, one line each, which receipts could not be read; they are not in ``receipts``.
+    ``id_message`` is the key, ``receipts`` are in GREEN-API's order, and ``problems`` says which could not be
+    read. A webhook's has one receipt.
+
+    Source: GREEN-API, "GetStatusStatistic".
     """
 
     id_message: str
+    """The idMessage that it is about."""
     receipts: tuple[Receipt, ...] = ()
+    """One for each recipient; none if GREEN-API knows nothing of the key."""
     problems: tuple[str, ...] = ()
+    """One line for each receipt that could not be read; those are not in ``receipts``."""
 
     @property
     def counts(self) -> dict[DeliveryState, int]:
@@ -121,11 +167,14 @@ class StatusStatistic:
 
 @frozen
 class Outcome(Generic[KeyT, AnswerT]):
-    """The one end of one key: its ``status`` (``None`` if unknown), or its ``error``."""
+    """The one end of one key: ``key``, and its ``status`` (``None`` if unknown) or its ``error``."""
 
     key: KeyT
+    """The key that was asked for, as it was passed."""
     status: AnswerT | None = None
+    """The provider's answer; ``None`` if it does not know the key, or if there is an error."""
     error: StatusLookupError | None = None
+    """Why there is no answer; ``None`` if all went well."""
 
 
 def _positive(_: object, attribute: "Attribute[float]", value: float) -> None:
@@ -137,10 +186,15 @@ def _positive(_: object, attribute: "Attribute[float]", value: float) -> None:
 
 @frozen
 class RateLimit:
-    """At most ``limit`` requests every ``per`` seconds."""
+    """At most ``limit`` requests every ``per`` seconds.
+
+    Both are above 0 and finite; anything else is a ``TypeError`` or ``ValueError``.
+    """
 
     limit: float = field(validator=_positive)
+    """How many requests; also a part of one."""
     per: float = field(default=1.0, validator=_positive)
+    """In how many seconds."""
 
     @property
     def interval(self) -> float:
@@ -150,7 +204,11 @@ class RateLimit:
 
 @frozen(kw_only=True)
 class ClientStats:
-    """What a client did since it was made, and what it is doing at this moment."""
+    """What a client did since it was made, and what it is doing at this moment.
+
+    Since it was made: ``lookups`` and how many of them ``coalesced``, ``requests``, ``keys_sent``,
+    ``retries``, ``rejections`` and ``seconds_paced``. At this moment: ``queued`` and ``in_flight``.
+    """
 
     lookups: int = 0
     """Keys that were asked for, by any method."""
@@ -169,7 +227,7 @@ class ClientStats:
     in_flight: int = 0
     """Keys whose request is under way."""
     seconds_paced: float = 0.0
-    """The time that requests waited for the rate limit, added up."""
+    """The seconds that requests waited for the rate limit, added up."""
 
     @property
     def keys_per_request(self) -> float:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 import click
 from attrs import frozen
@@ -36,8 +36,10 @@ _VARIABLE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 def _rate(
     _: click.Context, parameter: click.Parameter, value: str | None
 ) -> RateLimit | Literal["off"] | None:
-    if value is None or value == "off":
-        return cast("Literal['off'] | None", value)
+    if value is None:
+        return None
+    if value == "off":
+        return "off"
     try:
         return RateLimit(float(value))
     except ValueError:

@@ -24,40 +24,54 @@ Exchange: TypeAlias = Generator[Request, Response, Results[KeyT, AnswerT]]
 
 
 class Provider(Protocol[KeyT, AnswerT]):
-    """Decides, without I/O, what to ask for some keys and what the answers mean."""
+    """Decides, without I/O, what to ask for some keys and what the answers mean.
+
+    ``SMSFire`` and ``GreenAPI`` are providers, and so is any object with these attributes and methods. The
+    client does the rest: it queues, paces, sends, retries and keeps the time.
+    """
 
     @property
     def name(self) -> str:
         """The brand, as error messages and logs say it."""
+        ...
 
     @property
     def base_url(self) -> str:
         """The URL below which every request's path lies; no slash at its end."""
+        ...
 
     @property
     def secret(self) -> Secret:
-        """What the sender puts in place of ``PLACEHOLDER``."""
+        """The credentials, which take the place of ``***`` in a request when it is sent."""
+        ...
 
     @property
     def budget(self) -> Hashable:
         """What the provider counts requests by: clients with equal budgets share one rate limit."""
+        ...
 
     @property
     def rate_limit(self) -> RateLimit | None:
         """The documented limit, or ``None`` to send without one."""
+        ...
 
     @property
     def max_batch(self) -> int:
-        """The most keys that one request can carry."""
+        """The most keys that one request can carry, and that one exchange is given."""
+        ...
 
     def check(self, key: KeyT) -> KeyT:
         """Return the key, or raise ``TypeError`` or ``ValueError`` that says what to pass instead."""
+        ...
 
     def exchange(self, keys: Sequence[KeyT]) -> Exchange[KeyT, AnswerT]:
         """Yield requests, be sent their answers, and return the end of every key.
 
-        Where no answer came, a ``ProviderError`` is thrown in; what earlier answers gave must survive it.
+        An end is the key's answer, ``None`` if the provider does not know it, or a ``StatusLookupError``.
+        An answer of any HTTP status is sent in. Where no answer came, a ``ProviderError`` is thrown in; what
+        earlier answers gave must survive it. Each request waits for the rate limit.
         """
+        ...
 
 
 def checked_base_url(url: str, *, parameter: str) -> str:

@@ -15,12 +15,15 @@ class RetryPolicy:
     A key is asked at most ``attempts`` times. Before the second time there is a pause of 0 to ``backoff``
     seconds, by chance ("full jitter"), before each further one of up to twice as much, ``max_backoff`` at
     most; while it lasts nothing is sent. A 429 does not count as an attempt: the rate limit makes it wait,
-    until its deadline if need be.
+    until its deadline if need be. ``random`` gives the chance.
     """
 
     attempts: int = field(default=4, validator=[validators.instance_of(int), validators.ge(1)])
+    """The most times that a key is asked; 1 asks nothing again."""
     backoff: float = field(default=0.5, validator=validators.ge(0))
+    """The longest pause before the second attempt, in seconds."""
     max_backoff: float = field(default=30.0, validator=validators.ge(0))
+    """The longest pause of all, in seconds."""
     random: Callable[[], float] = field(default=random.random, repr=False, eq=False)
     """Gives the chance: a number from 0 up to, but not including, 1."""
 

@@ -13,10 +13,14 @@ PLACEHOLDER = "***"
 
 
 class Secret:
-    """A text that shows itself to nobody but to ``reveal()``."""
+    """A text that shows itself to nobody but to ``reveal()``.
+
+    It is in no repr, it cannot be pickled, and no walk over attributes finds it.
+    """
 
     __slots__ = ("reveal",)
     reveal: Callable[[], str]
+    """Returns the text."""
 
     def __init__(self, text: str) -> None:
         # A function, so that a walk over the attributes does not find the text either.
@@ -45,24 +49,33 @@ def require(found: Mapping[str, Secret], *names: str, instead: str = "") -> None
 
 @frozen
 class Request:
-    """One HTTP request to a provider; ``path`` is below its base URL, ``query`` is percent-encoded."""
+    """One HTTP request to a provider: ``method``, ``path``, ``query``, ``authorization`` and ``content``.
+
+    Where ``path`` or ``authorization`` says ``***``, the provider's secret is put in when it is sent.
+    """
 
     method: str
+    """``GET`` or ``POST``."""
     path: str
+    """The path below the provider's base URL, with a slash at its beginning."""
     query: str = ""
+    """What comes after the question mark, percent-encoded; empty for none."""
     authorization: str | None = None
+    """The ``Authorization`` header; ``None`` for none."""
     content: bytes | None = None
-    """A JSON body."""
+    """A JSON body; ``None`` for none."""
 
 
 @frozen
 class Response:
-    """One HTTP answer, read whole."""
+    """One HTTP answer, read whole: ``status_code``, ``content`` and ``retry_after``."""
 
     status_code: int
+    """The HTTP status, whatever it is."""
     content: bytes = field(default=b"", repr=False)
+    """The body, decompressed; it is not in the repr."""
     retry_after: float | None = None
-    """The seconds that the provider asks to wait."""
+    """The seconds that the provider asks to wait; ``None`` if it does not say."""
 
 
 def retry_after(header: str | None, now: float) -> float | None:

@@ -44,13 +44,13 @@ __all__ = [
 
 
 class StatusLookupError(Exception):
-    """The base of every error that this library raises on purpose."""
+    """The base of every error that a lookup raises; misuse is ``TypeError`` or ``ValueError``."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__.copy())
 
     def fresh(self) -> Self:
-        """Return an equal error without traceback, cause, context or notes."""
+        """Return an equal error of the same class, without traceback, cause, context or notes."""
         attributes = {name: value for name, value in vars(self).items() if name != "__notes__"}
         return _rebuild(type(self), self.args, attributes)
 
@@ -66,13 +66,17 @@ def _rebuild(cls: type[_Error], args: tuple[Any, ...], attributes: dict[str, Any
 
 
 class ProviderError(StatusLookupError):
-    """A provider did not answer a lookup; ``provider`` is its name."""
+    """A provider did not answer a lookup; ``provider`` is its name, ``attempts`` how often it was asked."""
+
+    provider: str
+    """The provider's name, such as "SMSFire"."""
+    attempts: int
+    """How many requests carried the key before this error was given to its caller."""
 
     def __init__(self, message: str, *, provider: str) -> None:
         super().__init__(f"{provider}: {message}")
         self.provider = provider
         self.attempts = 1
-        """How many requests carried the key before this error was given to its caller."""
 
     def __str__(self) -> str:
         text = super().__str__()
@@ -80,11 +84,14 @@ class ProviderError(StatusLookupError):
 
 
 class TransportError(ProviderError):
-    """No answer came: the connection, TLS, or an HTTP timeout failed."""
+    """No answer came: the connection or TLS failed, or an HTTP timeout passed."""
 
 
 class ResponseError(ProviderError):
     """The provider answered with the error status ``status_code``."""
+
+    status_code: int
+    """The HTTP status of the answer."""
 
     def __init__(self, message: str, *, provider: str, status_code: int) -> None:
         super().__init__(message, provider=provider)
@@ -98,6 +105,9 @@ class AuthenticationError(ResponseError):
 class RateLimitedError(ResponseError):
     """The provider kept answering 429; ``retry_after`` is what it last asked for, in seconds."""
 
+    retry_after: float | None
+    """The seconds that the last answer asked to wait; ``None`` if it did not say."""
+
     def __init__(
         self, message: str, *, provider: str, status_code: int = 429, retry_after: float | None = None
     ) -> None:
@@ -106,7 +116,17 @@ class RateLimitedError(ResponseError):
 
 
 class QuotaExceededError(ResponseError):
-    """The plan's quota is used up (466); ``used``, ``total`` and ``description`` are the provider's own."""
+    """The plan's quota is used up (466); ``used``, ``total`` and ``description`` are the provider's own.
+
+    It is never asked again. Source: GREEN-API, "Common errors".
+    """
+
+    used: int | None
+    """How many requests were made; ``None`` if the answer does not say."""
+    total: int | None
+    """How many requests the plan allows; ``None`` if the answer does not say."""
+    description: str | None
+    """The provider's own words, without its credentials; ``None`` if there are none."""
 
     def __init__(
         self,
@@ -135,6 +155,9 @@ class ServerError(ResponseError):
 class DecodeError(ProviderError):
     """The answer is not what the provider documents; ``problems`` says where, one line each."""
 
+    problems: tuple[str, ...]
+    """What is wrong where, by the names of the wire's fields; never a value of the answer."""
+
     def __init__(self, message: str, *, provider: str, problems: tuple[str, ...] = ()) -> None:
         details = f": {'; '.join(problems)}" if problems else ""
         super().__init__(message + details, provider=provider)
@@ -142,11 +165,19 @@ class DecodeError(ProviderError):
 
 
 class LookupTimeoutError(StatusLookupError):
-    """The deadline of a lookup passed; the seconds it spent in each place are attributes.
+    """The deadline of a lookup, ``timeout`` seconds, passed; its attributes say where the time went.
 
-    ``queued`` counts the time behind other keys, ``paced`` the wait for the rate limit's next slot,
-    ``in_flight`` the time in which a request that carried the key was under way.
+    ``queued``, ``paced`` and ``in_flight`` are seconds, too, and add up to ``timeout``.
     """
+
+    timeout: float
+    """The seconds that the lookup had in all."""
+    queued: float
+    """The seconds behind other keys."""
+    paced: float
+    """The seconds of waiting for the rate limit's next slot."""
+    in_flight: float
+    """The seconds in which a request that carried the key was under way."""
 
     def __init__(self, timeout: float, *, queued: float, paced: float, in_flight: float) -> None:
         super().__init__(
@@ -162,6 +193,11 @@ class LookupTimeoutError(StatusLookupError):
 class IncompleteError(StatusLookupError):
     """Some keys of a ``get_many`` failed; ``statuses`` holds what was found, ``errors`` the rest by key."""
 
+    statuses: Mapping[Any, Any]
+    """The status of each key that has one; ``None`` where the provider does not know the key."""
+    errors: Mapping[Any, StatusLookupError]
+    """The error of each key that failed."""
+
     def __init__(self, statuses: Mapping[Any, Any], errors: Mapping[Any, StatusLookupError]) -> None:
         first = next(iter(errors.values()))
         super().__init__(
@@ -173,7 +209,7 @@ class IncompleteError(StatusLookupError):
 
 
 class WrongLoopError(StatusLookupError):
-    """The client was used on a second event loop; it belongs to the loop that used it first."""
+    """A client or a ``TokenBucket`` was used on a second event loop; its text says what to do."""
 
 
 class ClosedError(StatusLookupError):

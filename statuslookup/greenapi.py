@@ -23,6 +23,8 @@ from ._provider import (
 from ._wire import PLACEHOLDER, Request, Response, Secret, read_environment, require
 from .errors import DecodeError, ProviderError, QuotaExceededError
 
+__all__ = ["GreenAPI"]
+
 _NAME = "GREEN-API"
 _API_URL = "https://api.green-api.com"
 _MOST_KEY_LENGTH = 256
@@ -42,17 +44,33 @@ _STATES = {
 class GreenAPI:
     """The provider GREEN-API: who saw a WhatsApp status ("story"); it knows nothing of chat messages.
 
-    Keys are the ``idMessage`` of WhatsApp statuses (``str``). GREEN-API allows 1 request a second for each
-    instance, and one key a request; ``rate_limit=None`` sends without a limit. ``api_url`` is the account's
-    own. The instance's setting "Receive webhooks on sent messages statuses" must be on; a change of it takes
-    up to 5 minutes, and statistics are kept for 30 days. A key that GREEN-API knows nothing of has a
-    statistic without receipts.
+    Keys are the ``idMessage`` of WhatsApp statuses (``str``). An answer is a ``StatusStatistic``; that of a
+    key that GREEN-API knows nothing of has no receipts. The instance's setting "Receive webhooks on sent
+    messages statuses" must be on; a change of it takes up to 5 minutes, and statistics are kept for 30 days.
+
+    ``id_instance`` and ``api_token_instance`` are what GREEN-API's console shows; the token is a password.
+    ``api_url`` is the account's own. GREEN-API allows 1 request a second for each instance, and one key a
+    request; ``rate_limit=None`` sends without a limit. A bad argument is a ``TypeError`` or ``ValueError``.
+
+    The attributes are ``id_instance``, ``base_url`` (the ``api_url``), ``rate_limit``, ``max_batch``,
+    ``name``, and ``secret`` with the token.
+
+    Source: GREEN-API, "GetStatusStatistic".
     """
 
-    # For the repr, which a traceback with locals shows also where __init__ refused an argument.
+    name: str
+    """The brand, as error messages and logs say it."""
+    secret: Secret
+    """The instance's token, which no repr shows."""
+    max_batch: int
+    """The most keys that one request carries: 1."""
+    # With values for the repr, which a traceback with locals shows also where __init__ refused an argument.
     base_url: str = ""
+    """Where the account's API is, without a slash at its end."""
     rate_limit: RateLimit | None = None
+    """The limit that is kept, or ``None``."""
     id_instance: int = 0
+    """The instance's number."""
 
     def __init__(
         self,
@@ -104,8 +122,11 @@ class GreenAPI:
     def parse_webhook(body: bytes | str | dict[str, Any] | list[Any]) -> list[StatusStatistic]:
         """Return what a webhook of GREEN-API says of a message: a statistic with one receipt.
 
-        Only ``outgoingMessageStatus`` does; any other ``typeWebhook`` gives an empty list. ``participant`` is
+        ``body`` is the request's body, or what a web framework made of its JSON. No client is needed. Any
+        ``typeWebhook`` but ``outgoingMessageStatus`` gives an empty list. The receipt's ``participant`` is
         the webhook's ``chatId``. A body that is not GREEN-API's raises ``DecodeError``.
+
+        Source: GREEN-API, "Outgoing message status".
         """
         statistics: list[StatusStatistic] = []
         for item in items_of(body, provider=_NAME):
@@ -117,7 +138,7 @@ class GreenAPI:
 
     @property
     def budget(self) -> Hashable:
-        """GREEN-API counts by instance: all clients of one instance share one limit."""
+        """What GREEN-API counts by, the instance: all clients of one instance share one limit."""
         return _NAME, host_of(self.base_url), self.id_instance
 
     def check(self, key: str) -> str:
@@ -129,7 +150,7 @@ class GreenAPI:
         return key
 
     def exchange(self, keys: Sequence[str]) -> Exchange[str, StatusStatistic]:
-        """Look up the keys, one request each."""
+        """Look up the keys, one request each; a client calls it."""
         results: Results[str, StatusStatistic] = {}
         for key in keys:
             try:

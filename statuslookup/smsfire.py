@@ -1,18 +1,18 @@
 """SMSFire's WhatsApp API v2: message statuses by id and by customId.
 
-Source of every fact here: SMSFire, "Consulta Status" and "Código de status".
+Source of every fact here: SMSFire, "Consulta Status", "Código de status", "Callback" and "DLR".
 """
 
 import base64
 import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, Self, cast
 
 import attrs
 
 from ._json import date, integer, reader, required, text
-from ._model import CustomId, DeliveryState, MessageStatus, RateLimit
+from ._model import CustomId, DeliveryState, MessageKey, MessageStatus, RateLimit
 from ._provider import (
     Exchange,
     Results,
@@ -25,7 +25,7 @@ from ._provider import (
 from ._wire import PLACEHOLDER, Request, Response, Secret, read_environment, require
 from .errors import DecodeError, ProviderError, RejectedError
 
-MessageKey: TypeAlias = int | CustomId
+__all__ = ["MessageKey", "SMSFire"]
 
 _NAME = "SMSFire"
 _AUTHORIZATION = f"Basic {PLACEHOLDER}"
@@ -50,17 +50,31 @@ _STATE_BY_NAME = {state.name: state for state in DeliveryState} | {"ACCEPTED": D
 class SMSFire:
     """The provider SMSFire: looks up what became of WhatsApp messages, 200 of them a request.
 
-    Keys are ids (``int``) and ``CustomId``; a plain ``str`` is refused, because it could be either.
-    ``token`` is what SMSFire's portal shows, the base64 of ``user:password``: a password. SMSFire allows
-    2 requests a second per IP address and says that this may change without notice; ``rate_limit=None``
-    sends without a limit. ``max_batch`` is the most keys a request carries, 200 at most, because SMSFire
-    returns no more items.
+    Keys are ids (``int``) and ``CustomId``; a plain ``str`` is refused, because it could be either. An answer
+    is a ``MessageStatus``, or ``None`` for a message that SMSFire does not know. Where a customId names
+    several messages, the answer is the one that was sent last.
+
+    ``token`` is what SMSFire's portal shows, the base64 of ``user:password``: a password. ``base_url`` is for
+    a test. SMSFire allows 2 requests a second per IP address and says that this may change without notice;
+    ``rate_limit=None`` sends without a limit. ``max_batch`` is the most keys a request carries, 200 at most,
+    because SMSFire returns no more items. A bad argument is a ``TypeError`` or ``ValueError``.
+
+    The attributes are ``base_url``, ``rate_limit``, ``max_batch``, ``name``, and ``secret`` with the token.
+
+    Source: SMSFire, "Consulta Status".
     """
 
-    # For the repr, which a traceback with locals shows also where __init__ refused an argument.
+    name: str
+    """The brand, as error messages and logs say it."""
+    secret: Secret
+    """The token, which no repr shows."""
+    # With values for the repr, which a traceback with locals shows also where __init__ refused an argument.
     base_url: str = ""
+    """Where SMSFire is, without a slash at its end."""
     rate_limit: RateLimit | None = None
+    """The limit that is kept, or ``None``."""
     max_batch: int = 0
+    """The most keys that one request carries."""
 
     def __init__(
         self,
@@ -89,7 +103,10 @@ class SMSFire:
 
     @classmethod
     def from_login(cls, user: str, password: str, **options: Any) -> Self:
-        """Return the provider for a login of SMSFire's portal; ``options`` are those of the class."""
+        """Return the provider for a login of SMSFire's portal; ``options`` are those of the class.
+
+        An empty ``user`` or ``password``, or a colon in ``user``, is a ``ValueError``.
+        """
         token = _token_of(user, password)
         del user, password
         if isinstance(token, Exception):
@@ -121,8 +138,11 @@ class SMSFire:
     def parse_webhook(body: bytes | str | dict[str, Any] | list[Any]) -> list[MessageStatus]:
         """Return the statuses that a webhook of SMSFire brought: one object, or an array of them.
 
-        The format is that of a lookup (SMSFire, "Callback" and "DLR"). An unreadable item is left out if
-        another can be read; a body without any raises ``DecodeError``.
+        ``body`` is the request's body, or what a web framework made of its JSON. No client is needed. An
+        unreadable item is left out if another can be read; a body without any raises ``DecodeError``. EXPIRED
+        is never sent by webhook.
+
+        Source: SMSFire, "Consulta Status", "Callback" and "DLR".
         """
         statuses: list[MessageStatus] = []
         problems: list[str] = []
@@ -137,7 +157,7 @@ class SMSFire:
 
     @property
     def budget(self) -> Hashable:
-        """SMSFire counts by IP address: all clients that talk to its host from here share one limit."""
+        """What SMSFire counts by, the IP address: clients that talk to its host from here share a limit."""
         return _NAME, host_of(self.base_url)
 
     def check(self, key: MessageKey) -> MessageKey:
@@ -159,8 +179,8 @@ class SMSFire:
     def exchange(self, keys: Sequence[MessageKey]) -> Exchange[MessageKey, MessageStatus]:
         """Look up the keys: by one request, and by more only where an answer leaves doubt.
 
-        A batch that is refused for one bad key is divided until that key is alone. If nothing but refusals
-        comes of that, it is not about a key, and all that is left gets the refusal.
+        A client calls it. A batch that is refused for one bad key is divided until that key is alone. If
+        nothing but refusals comes of that, it is not about a key, and all that is left gets the refusal.
         """
         results: Results[MessageKey, MessageStatus] = {}
         groups = [list(keys)]

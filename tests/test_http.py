@@ -8,16 +8,20 @@ import os
 import socket
 import ssl
 import struct
+import sys
+import traceback
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import respx
 
-from statuslookup import DecodeError, ProviderError, TransportError
+from statuslookup import DecodeError, GreenAPI, ProviderError, StatusClient, TransportError
+from statuslookup import _http as http_room
 from statuslookup._http import Sender
 from statuslookup._wire import Request, Response, Secret
 
@@ -62,6 +66,7 @@ class Stream(httpx.AsyncByteStream):
             yield chunk
 
     async def aclose(self) -> None:
+        await asyncio.sleep(0)  # where a cancelled scope would cut it off
         self.closed += 1
 
 
@@ -670,6 +675,68 @@ async def test_a_server_without_tls_is_a_tls_failure() -> None:
     assert CANARY.encode() not in b"".join(sent)
 
 
+async def drip(server: "Server", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer with one header after the other, and never with the last."""
+    await server.read_head(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    for number in range(500):
+        writer.write(b"X-%d: 1\r\n" % number)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def test_headers_that_drip_are_given_up_and_cost_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_room, "_READ_WITHIN", 0.2)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if server.connections == 1:
+            await drip(server, reader, writer)
+        await server.read_head(reader)
+        writer.write(EMPTY)
+
+    server = Server(serve)
+    async with server:
+        transport = httpx.AsyncHTTPTransport(verify=False, limits=httpx.Limits(max_connections=1))
+        sender = new_sender(server.url, transport)
+        error = await problem_of(sender)
+        assert type(error) is TransportError
+        assert "the answer was not read within 0.2 s" in str(error)
+        async with asyncio.timeout(5):
+            assert await sender.send(GET) == Response(204)
+        await transport.aclose()
+    assert server.connections == 2
+
+
+async def test_headers_and_body_share_the_time_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_room, "_READ_WITHIN", 1.0)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read_head(reader)
+        await asyncio.sleep(0.6)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[")
+        await asyncio.sleep(0.7)
+        writer.write(b"]")
+
+    server = Server(serve)
+    async with server:
+        assert "not read within 1 s" in str(await problem_at(server.url))
+
+
+async def test_the_time_to_read_does_not_count_while_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_room, "_READ_WITHIN", 0.2)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.sleep(0.5)
+        writer.write(b"no TLS")
+
+    server = Server(serve)
+    async with server:
+        monkeypatch.setenv("HTTPS_PROXY", server.url)
+        assert "TLS failed" in str(await problem_at("https://api.test"))
+
+
 # --- whose transport it is ------------------------------------------------------------------------
 
 
@@ -700,6 +767,22 @@ async def test_a_transport_that_was_given_stays_open() -> None:
     assert transport.closed == 0
     assert await sender.send(GET) == Response(204)
     await transport.aclose()
+
+
+NO_TRANSPORTS: dict[str, Callable[[], object]] = {
+    "AsyncClient": httpx.AsyncClient,
+    "HTTPTransport": lambda: httpx.HTTPTransport(verify=False),
+    "AsyncHTTPTransport itself": lambda: httpx.AsyncHTTPTransport,
+    "str": lambda: "http://proxy.test",
+    "Proxy": lambda: httpx.Proxy("http://proxy.test"),
+}
+
+
+@pytest.mark.parametrize("name", NO_TRANSPORTS)
+def test_what_is_no_transport_is_refused_before_anything_is_sent(name: str) -> None:
+    wrong: Any = NO_TRANSPORTS[name]()
+    with pytest.raises(TypeError, match=rf"transport is an httpx or httpx2 transport .*, not {name}$"):
+        StatusClient(GreenAPI(7, "token"), transport=wrong)
 
 
 # --- proxies --------------------------------------------------------------------------------------
@@ -773,3 +856,61 @@ async def test_the_other_schemes_proxy_is_not_used(monkeypatch: pytest.MonkeyPat
 async def test_a_transport_that_was_given_goes_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     assert await mocked(lambda _: httpx.Response(204)).send(GET) == Response(204)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "text"),
+    [
+        ("socks5://user:pass-canary@127.0.0.1:1", "pip install 'httpx[socks]'"),
+        ("socks5h://user:pass-canary@127.0.0.1:1", "pip install 'httpx[socks]'"),
+        ("socks4://user:pass-canary@127.0.0.1:1", "must be an http, https, socks5 or socks5h URL"),
+        ("http://user:pass-canary@127.0.0.1:port", "must be an http, https, socks5 or socks5h URL"),
+    ],
+)
+async def test_a_proxy_that_cannot_be_used_is_named_when_the_client_opens(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, text: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    del proxy  # a traceback shows locals
+    client = StatusClient(GreenAPI(7, "token"))
+    for open_it in (client.__aenter__, lambda: client.get("BAE57C4EEC000000")):
+        with pytest.raises(TransportError) as caught:
+            await open_it()
+        assert str(caught.value).startswith("GREEN-API: ")
+        assert text in str(caught.value)
+        assert caught.value.__context__ is None
+        own = [(frame, line) for frame, line in traceback.walk_tb(caught.value.__traceback__)][1:]
+        assert own
+        assert "pass-canary" not in "".join(traceback.StackSummary.extract(own, capture_locals=True).format())
+
+
+async def test_certificates_that_cannot_be_read_are_named_when_the_client_opens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    for file in (nonsense, tmp_path / "missing.pem"):
+        monkeypatch.setenv("SSL_CERT_FILE", str(file))
+        client = StatusClient(GreenAPI(7, "token"))
+        with pytest.raises(TransportError, match="certificates that SSL_CERT_FILE") as caught:
+            await client.get("BAE57C4EEC000000")
+        assert caught.value.__context__ is None
+
+
+async def test_failures_of_tls_behind_a_proxy_do_not_use_connections_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await server.read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nno TLS")
+
+    server = Server(serve)
+    async with server:
+        monkeypatch.setenv("HTTPS_PROXY", server.url)
+        sender = new_sender("https://api.test")
+        async with asyncio.timeout(60):
+            for _ in range(101):  # one more than httpx's pool has by default
+                await problem_of(sender)
+        await sender.aclose()
+    assert server.connections == 101

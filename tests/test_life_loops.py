@@ -42,6 +42,8 @@ def test_a_client_that_is_made_before_any_loop_runs_in_the_first_one() -> None:
     assert asyncio.run(client.get_many([1, 2])) == {1: 10, 2: 20}
     with pytest.raises(WrongLoopError):
         asyncio.run(client.get(1))
+    with pytest.raises(WrongLoopError, match="close a client before its loop ends"):
+        asyncio.run(client.aclose())
     client._is_closed = True
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from statuslookup import RateLimit, StatusClient, TokenBucket
+from statuslookup import RateLimit, StatusClient, TokenBucket, TransportError
 from statuslookup import _register as register
 from statuslookup._register import SharedBucket
 
@@ -208,7 +208,7 @@ async def test_a_client_that_cannot_be_opened_has_no_part(monkeypatch: pytest.Mo
     monkeypatch.setattr("statuslookup._http._new_transport", fail)
     client: StatusClient[int, int] = StatusClient(tens())
     for _ in range(2):
-        with pytest.raises(ImportError):
+        with pytest.raises(TransportError):
             await client.get(1)
     assert budgets() == []
 

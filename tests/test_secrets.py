@@ -21,7 +21,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any, Protocol, TypeAlias
 
 import attrs
@@ -29,8 +29,10 @@ import h2.config
 import h2.connection
 import h2.events
 import httpx
+import httpx2
 import pytest
 import trustme
+from opentelemetry.instrumentation import httpx as otel_httpx
 from opentelemetry.instrumentation._semconv import _OpenTelemetrySemanticConventionStability
 from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport, HTTPXClientInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -63,7 +65,7 @@ from statuslookup import (
     TransportError,
 )
 from statuslookup import _http as http_room
-from statuslookup._http import Sender
+from statuslookup._http import Sender, Transport
 from statuslookup._wire import Response
 
 # Constants of the module, and never a test's local: tracebacks show locals.
@@ -74,6 +76,14 @@ FORMS = (PASSWORD, SMSFIRE_TOKEN, GREEN_API_TOKEN)
 
 LOGGERS = (
     *("httpx", "httpcore", "httpcore.connection", "httpcore.http11", "httpcore.http2", "httpcore.proxy"),
+    *(
+        "httpx2",
+        "httpcore2",
+        "httpcore2.connection",
+        "httpcore2.http11",
+        "httpcore2.http2",
+        "httpcore2.proxy",
+    ),
     *(
         "asyncio",
         "hpack",
@@ -86,6 +96,8 @@ LOGGERS = (
         "opentelemetry",
     ),
 )
+
+BOTH_LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 
 AnyClient: TypeAlias = StatusClient[Any, Any]
 AnyProvider: TypeAlias = SMSFire | GreenAPI
@@ -104,19 +116,20 @@ def texts_of(value: object) -> Iterator[str]:
     for show in (repr, str):
         with contextlib.suppress(Exception):
             yield show(value)
-    if isinstance(value, httpx.Request | httpx.Response):
-        yield repr(list(value.headers.items()))
-        yield repr(value.headers.multi_items())
-        yield repr(value.headers)
-        for name in value.headers:
-            yield value.headers[name]
-    if isinstance(value, httpx.Request):
-        yield str(value.url)
-        yield repr(value.url)
-        yield str(httpx.URL(value.url))
-        yield str(value.url.copy_with(query=b"a=b"))
-        yield repr(value.url.raw_path)
-        yield value.url.raw_path.decode()
+    for library in (httpx, httpx2):
+        if isinstance(value, library.Request | library.Response):
+            yield repr(list(value.headers.items()))
+            yield repr(value.headers.multi_items())
+            yield repr(value.headers)
+            for name in value.headers:
+                yield value.headers[name]
+        if isinstance(value, library.Request):
+            yield str(value.url)
+            yield repr(value.url)
+            yield str(library.URL(value.url))
+            yield str(value.url.copy_with(query=b"a=b"))
+            yield repr(value.url.raw_path)
+            yield value.url.raw_path.decode()
 
 
 def frames_of(start: TracebackType | None) -> Iterator[dict[str, Any]]:
@@ -245,9 +258,10 @@ def test_the_watch_sees_locals_and_contexts(fail: Callable[[str], None], form: i
     assert any(map(leaks, texts_reachable_from(caught.value)))
 
 
-def test_the_watch_sees_requests() -> None:
-    by_header = httpx.Request("GET", "https://api.test", headers={"X": SMSFIRE_TOKEN})
-    by_path = httpx.Request("GET", f"https://api.test/{GREEN_API_TOKEN}")
+@BOTH_LIBRARIES
+def test_the_watch_sees_requests(library: ModuleType) -> None:
+    by_header = library.Request("GET", "https://api.test", headers={"X": SMSFIRE_TOKEN})
+    by_path = library.Request("GET", f"https://api.test/{GREEN_API_TOKEN}")
     assert any(map(leaks, texts_of(by_header)))
     assert any(map(leaks, texts_of(by_path)))
     assert any(map(leaks, texts_of([PASSWORD])))
@@ -845,6 +859,39 @@ async def test_a_wrapped_transport_to_a_socket_is_shown_no_secret(
     watch.add(*wrapper.texts)
 
 
+class RecordingOfAnyMake:
+    """What a user may wrap a transport of httpx or httpx2 in."""
+
+    def __init__(self, inner: Transport) -> None:
+        self.inner = inner
+        self.texts: list[str] = []
+
+    async def handle_async_request(self, request: Any) -> Any:
+        self.texts += texts_of(request)
+        return await self.inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+@BOTH
+@pytest.mark.parametrize("path", PATHS)
+async def test_every_answer_over_httpx2_keeps_the_secret(case: Case, path: str, watch: Watch) -> None:
+    behave, expected = PATHS[path]
+    transport = RecordingOfAnyMake(httpx2.AsyncHTTPTransport(verify=False))
+    with Server(behave) as server:
+        end = await end_of(case, server.url, watch, transport=transport)
+        await transport.aclose()
+    assert isinstance(end, expected), repr(end)
+    assert isinstance(end, BaseException) == (expected is not object)
+    assert all(case.wire in head for head in server.heads)
+    if path != "dropped at once":
+        assert server.heads
+        assert "httpcore2.http11" in watch.loggers
+    assert transport.texts
+    watch.add(*transport.texts)
+
+
 async def smsfire_app(request: AppRequest) -> JSONResponse:
     if request.headers.get("Authorization") != f"Basic {SMSFIRE_TOKEN}":
         return JSONResponse({}, 401)
@@ -951,15 +998,17 @@ def serve_http2(connection: Connection) -> None:
 
 
 @BOTH
-async def test_http2_keeps_the_secret(case: Case, watch: Watch) -> None:
-    transport = httpx.AsyncHTTPTransport(http1=False, http2=True)
+@BOTH_LIBRARIES
+async def test_http2_keeps_the_secret(case: Case, library: ModuleType, watch: Watch) -> None:
+    transport = library.AsyncHTTPTransport(http1=False, http2=True)
     with Server(serve_http2) as server:
         end = await end_of(case, server.url, watch, transport=transport)
         await transport.aclose()
     assert type(end) is RejectedError
     wire = case.wire.removesuffix(b" HTTP").replace(b"Authorization", b"authorization")
     assert any(wire in line for line in server.heads)
-    assert {"httpcore.http2", "hpack.hpack"} <= watch.loggers
+    core = library.__name__.replace("httpx", "httpcore")
+    assert {f"{core}.http2", "hpack.hpack"} <= watch.loggers
 
 
 # --- OpenTelemetry --------------------------------------------------------------------------------
@@ -1048,6 +1097,21 @@ async def test_an_instrumented_transport_records_no_secret(
 ) -> None:
     inner = httpx.AsyncHTTPTransport()
     transport = AsyncOpenTelemetryTransport(
+        inner, tracer_provider=telemetry.tracers, meter_provider=telemetry.meters
+    )
+    with Server(TELEMETRY_PATHS[path]) as server:
+        await end_of(case, server.url, watch, transport=transport)
+        await inner.aclose()
+    check_telemetry(case, telemetry, watch, server)
+
+
+@BOTH
+@pytest.mark.parametrize("path", TELEMETRY_PATHS)
+async def test_an_instrumented_transport_of_httpx2_records_no_secret(
+    case: Case, path: str, telemetry: Telemetry, watch: Watch
+) -> None:
+    inner: Any = httpx2.AsyncHTTPTransport()  # OpenTelemetry's types know httpx's alone
+    transport = otel_httpx.AsyncOpenTelemetryTransportHttpx2(
         inner, tracer_provider=telemetry.tracers, meter_provider=telemetry.meters
     )
     with Server(TELEMETRY_PATHS[path]) as server:
@@ -1220,7 +1284,7 @@ def test_an_answers_body_is_not_shown() -> None:
     assert "body" not in repr(Response(200, b"the body"))
 
 
-def sealed_requests() -> list[httpx.Request]:
+def sealed_requests(library: ModuleType) -> list[httpx.Request]:
     """Return what goes to a transport over a socket."""
     requests = []
     for case in (SMSFireCase(), GreenAPICase()):
@@ -1229,15 +1293,16 @@ def sealed_requests() -> list[httpx.Request]:
             provider="P",
             base_url=provider.base_url,
             secret=provider.secret,
-            transport=httpx.AsyncHTTPTransport(verify=False),  # it connects to nothing
+            transport=library.AsyncHTTPTransport(verify=False),  # it connects to nothing
         )
         exchange: Any = provider.exchange([case.key])
         requests.append(sender._seal(next(exchange)))
     return requests
 
 
-def test_a_request_to_a_socket_shows_its_shape() -> None:
-    by_header, by_path = sealed_requests()
+@BOTH_LIBRARIES
+def test_a_request_to_a_socket_shows_its_shape(library: ModuleType) -> None:
+    by_header, by_path = sealed_requests(library)
     assert by_header.headers["Authorization"] == "Basic ***"
     assert by_path.url.path == "/v2/waInstance7/getStatusStatistic/***"
     assert by_path.url.params["idMessage"] == "BAE57C4EEC000000"
@@ -1247,12 +1312,13 @@ def test_a_request_to_a_socket_shows_its_shape() -> None:
     )
 
 
-def test_a_copy_of_a_request_to_a_socket_shows_no_secret(watch: Watch) -> None:
-    for request in sealed_requests():
-        headers = httpx.Headers(request.headers)
-        again = httpx.Request(request.method, request.url, headers=headers, extensions=request.extensions)
+@BOTH_LIBRARIES
+def test_a_copy_of_a_request_to_a_socket_shows_no_secret(library: ModuleType, watch: Watch) -> None:
+    for request in sealed_requests(library):
+        headers = library.Headers(request.headers)
+        again = library.Request(request.method, request.url, headers=headers, extensions=request.extensions)
         url = request.url
-        watch.add(request, again, headers, list(headers.items()), httpx.URL(url), url.copy_with(port=1))
+        watch.add(request, again, headers, list(headers.items()), library.URL(url), url.copy_with(port=1))
         watch.add(url.join("a"), url.copy_merge_params({"a": 1}), url.raw_path, [url.raw_path], vars(url))
         watch.add(
             request.extensions, again.url.raw_path, again.url.path, f"{url.raw_path!r:>20}", headers.raw

@@ -52,7 +52,7 @@ async def slowly(keys: range, seconds: float = 0.0) -> AsyncIterator[int]:
 
 
 async def outcomes(client: Client, keys: object) -> list[Outcome[MessageKey, MessageStatus]]:
-    return [outcome async for outcome in client.stream(keys)]  # type: ignore[arg-type] # also tries bad ones
+    return [outcome async for outcome in client.stream(keys)]  # type: ignore[call-overload] # also tries bad ones
 
 
 @pytest.mark.parametrize("make", [list, iter, slowly])
@@ -145,7 +145,7 @@ async def test_wrong_credentials_end_get_many_and_nothing_is_lost() -> None:
 async def test_leaving_early_leaves_nothing_behind(keys: object) -> None:
     sandbox = sandbox_of(1000, RateLimit(2, 1))
     async with client_of(sandbox) as client:
-        async for _ in client.stream(keys):  # type: ignore[arg-type] # either kind
+        async for _ in client.stream(keys):  # type: ignore[call-overload] # either kind
             break
         await asyncio.sleep(1)
         gc.collect()

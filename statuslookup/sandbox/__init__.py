@@ -1,5 +1,12 @@
 """SMSFire's and GREEN-API's status APIs, imitated well enough that a program which works here works there.
 
+::
+
+    sandbox = Sandbox(token="secret")
+    sandbox.add_message(1, custom_id="hello", state=DeliveryState.READ)
+    with sandbox.serve() as base_url:
+        ...  # StatusClient(SMSFire("secret", base_url=base_url)), in this process or in another one
+
 Times are seconds. Paths, fields, answers and limits follow SMSFire, "Consulta Status", and GREEN-API,
 "GetStatusStatistic". What they do not document (how they count requests, how they word an error) can be
 chosen here, or is kept plain.
@@ -11,7 +18,7 @@ try:
     from ._app import Sandbox
     from ._greenapi import Instance
     from ._webhooks import Posted
-except ModuleNotFoundError as error:
-    raise ImportError("the sandbox needs its extra: pip install 'statuslookup[sandbox]'") from error
+except ModuleNotFoundError as _error:
+    raise ImportError("the sandbox needs its extra: pip install 'statuslookup[sandbox]'") from _error
 
 __all__ = ["Counting", "Instance", "Posted", "Sandbox"]

@@ -37,7 +37,11 @@ class Sandbox(SMSFireAccount):
     ``count_rejected``, ``latency`` and ``retry_after`` hold for both providers. A wrong argument is a
     ``TypeError`` or ``ValueError``.
 
-    Source of the facts: SMSFire, "Consulta Status"; GREEN-API, "GetStatusStatistic" and "Common errors".
+    ``requests``, ``answered``, ``rejections`` and ``keys`` are counts since the beginning or
+    ``reset_counts()``, and ``arrivals`` are the times of the requests. ``fault``, if it is set, is called
+    with the number of each request that the limit admits; a status code that it returns replaces the answer.
+
+    Source: SMSFire, "Consulta Status"; GREEN-API, "GetStatusStatistic" and "Common errors".
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class Sandbox(SMSFireAccount):
         return serving(self, host, port)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI request."""
         if scope["type"] != "http":
             await self._lifespan(scope, receive, send)
             return

@@ -47,12 +47,17 @@ class Style:
 class Instance(Account):
     """One instance of GREEN-API, with a rate limit, a quota and counts of its own.
 
-    ``quota`` is how many requests its plan lets it answer, or ``None``, and ``used`` how many it did: from
-    then on the answer is 466. Both can be set while it serves.
+    ``Sandbox.add_instance`` makes it. ``quota`` is how many requests its plan lets it answer or ``None``, and
+    ``used`` how many it did: once that is the quota, the answer is 466. Both can be set while it serves. Its
+    ``requests``, ``answered``, ``rejections``, ``keys``, ``arrivals`` and ``fault`` are like the sandbox's.
+
+    Source: GREEN-API, "GetStatusStatistic" and "Common errors".
     """
 
     quota: int | None
+    """The most requests that the plan lets it answer; ``None`` for no end."""
     used: int
+    """The requests that it answered, of those that the quota counts."""
 
     def __init__(
         self,
@@ -133,7 +138,10 @@ class Instance(Account):
     def change_state(
         self, id_message: str, state: DeliveryState, *, participant: str | None = None
     ) -> StatusStatistic:
-        """Give one recipient, or all of them, another state as of this second, and return the statistic."""
+        """Give one recipient, or all of them, another state as of this second, and return the statistic.
+
+        A key or a recipient that was not added, or a state that GREEN-API does not have, is a ``ValueError``.
+        """
         word, now = _word(state), _now()
         known = self._statistics.get(id_message)
         if known is None:

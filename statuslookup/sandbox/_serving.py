@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 
@@ -32,7 +32,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def serving(app: ASGIApp, host: str, port: int) -> Iterator[str]:
+def serving(app: ASGIApp, host: str, port: int) -> Generator[str, None, None]:
     with _listen(host, port) as listener:
         server = uvicorn.Server(
             uvicorn.Config(

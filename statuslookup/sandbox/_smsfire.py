@@ -111,7 +111,10 @@ class SMSFireAccount(Account):
         return message
 
     def change_state(self, id: int, state: DeliveryState) -> MessageStatus:
-        """Give a message another state as of this second, and return the message."""
+        """Give a message another state as of this second, and return the message.
+
+        An id that was not added, or a state that SMSFire does not have, is a ``ValueError``.
+        """
         code, name = _code_and_name(state)
         if id not in self._messages:
             raise ValueError(f"no message has the id {id}: add it first")

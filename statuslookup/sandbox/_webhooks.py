@@ -48,7 +48,10 @@ class Outbox:
 
 @frozen(kw_only=True)
 class Posted:
-    """What became of the webhooks that were due."""
+    """What became of the webhooks that were due.
+
+    ``lost`` and ``repeated`` count webhooks; ``requests``, ``delivered`` and ``discarded`` count requests.
+    """
 
     lost: int
     """Webhooks that were never sent."""
