@@ -92,7 +92,7 @@ def fields(cls: type) -> dict[str, str | None]:
         body = definitions()[base.__name__]
         declared = assigned(body)
         properties = {name for name in dir(cls) if isinstance(getattr(cls, name), property)}
-        found = dict.fromkeys(set_on_self(body) - properties) | declared | found
+        found = dict.fromkeys(sorted(set_on_self(body) - properties)) | declared | found
         # What a base declares is documented there.
         found |= {name: text for name, text in declared.items() if found.get(name) is None}
     return found

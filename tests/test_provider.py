@@ -1,5 +1,7 @@
 """What all providers share: what a status means, which base URLs are let through, what a host is."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,6 +171,12 @@ def test_what_could_hold_a_secret_or_mislead_is_refused_without_being_shown(url:
 )
 def test_what_no_request_can_be_sent_to_is_refused_by_name(url: str) -> None:
     with pytest.raises(ValueError, match=r"^base_url "):
+        checked(url)
+
+
+@pytest.mark.parametrize("url", [None, 7, b"https://example.com"])
+def test_what_is_no_text_is_a_type_error(url: Any) -> None:
+    with pytest.raises(TypeError, match=f"^base_url is a str, not {type(url).__name__}$"):
         checked(url)
 
 

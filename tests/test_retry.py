@@ -100,6 +100,25 @@ def test_a_rejection_by_the_rate_limit_is_always_asked_again() -> None:
 
 
 @pytest.mark.parametrize(
+    ("retry_after", "delay"), [(0.0, 0.0), (2.0, 2.0), (100.0, 5.0), (None, 0.2)], ids=str
+)
+def test_a_rejection_pauses_as_the_provider_asks_or_else_once(
+    retry_after: float | None, delay: float
+) -> None:
+    """The rate limit waits, too, so the pause does not grow with the rejections."""
+    error = RateLimitedError("slow down", provider="Tens", retry_after=retry_after)
+    policy = RetryPolicy(backoff=0.4, max_backoff=5.0, random=lambda: 0.5)
+    assert [policy.delay(error, attempts) for attempts in (1, 9)] == [delay] * 2
+
+
+def test_the_defaults_are_the_documented_ones_and_options_are_named() -> None:
+    policy = RetryPolicy()
+    assert (policy.attempts, policy.backoff, policy.max_backoff) == (4, 0.5, 30.0)
+    with pytest.raises(TypeError):
+        RetryPolicy(4)  # type: ignore[call-arg] # the mistake under test
+
+
+@pytest.mark.parametrize(
     ("options", "error"),
     [
         ({"attempts": 0}, ValueError),

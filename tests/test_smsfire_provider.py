@@ -52,10 +52,12 @@ def test_a_very_negative_id_is_refused_by_name() -> None:
 
 
 class Order(int, enum.Enum):
+    ZEROTH = 0
     FIRST = 5
 
 
 def test_an_int_with_a_name_of_its_own_is_sent_as_its_digits() -> None:
+    assert SMSFIRE.check(Order.ZEROTH) == 0
     key = SMSFIRE.check(Order.FIRST)
     assert next(SMSFIRE.exchange([key])).path == "/whatsapp/status/5"
     assert searched(next(SMSFIRE.exchange([key, 7]))) == {"ids": ["5", "7"]}
