@@ -170,7 +170,7 @@ async def serving(server: DiscordServer) -> AsyncIterator[TCPConnector]:
     authority.configure_trust(outside)
     application = web.Application()
     application.add_routes(server.routes())
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=inside).start()
