@@ -32,8 +32,6 @@ with warnings.catch_warnings():
     import discord
 
 # The frameworks bring 200,000 objects, and each collection of garbage in any later test would visit them.
-gc.collect()
-gc.freeze()
 
 USAGE = "Please write /status 42 or /status firezap0001."
 SORRY = "Sorry, I cannot find out at the moment. SMSFire: "
