@@ -13,8 +13,6 @@ from statuslookup.sandbox import Sandbox
 from .fakes import other_tasks, sandbox_of, ticks
 from .lives import every_loop
 
-# --- sockets ------------------------------------------------------------------------------------------
-
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[Sandbox, str]]:
