@@ -1,15 +1,14 @@
 """A provider, a server and a limiter that are played, and clients of theirs in virtual time."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import httpx
 
-from statuslookup import RateLimit, SMSFire, StatusClient, TokenBucket
+from statuslookup import RateLimit, StatusClient, TokenBucket
 from statuslookup._provider import Exchange, error_of
 from statuslookup._wire import Request, Secret
-from statuslookup.sandbox import Sandbox
 
 from .virtual_time import LoopClock
 
@@ -125,22 +124,6 @@ async def ticks(count: int = 5) -> None:
     """Let the loop go round, without any time passing."""
     for _ in range(count):
         await asyncio.sleep(0)
-
-
-def smsfire_client(sandbox: Sandbox, **options: Any) -> StatusClient[Any, Any]:
-    provider = SMSFire(
-        options.pop("token", "sandbox"),
-        base_url="http://localhost",
-        rate_limit=options.pop("rate_limit", RateLimit(2)),
-    )
-    return StatusClient(provider, transport=httpx.ASGITransport(sandbox), clock=LoopClock(), **options)
-
-
-def sandbox_of(ids: Iterable[int], **options: Any) -> Sandbox:
-    sandbox = Sandbox(**options)
-    for id in ids:
-        sandbox.add_message(id)
-    return sandbox
 
 
 def now() -> float:

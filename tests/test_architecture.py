@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "statuslookup"
+import statuslookup
+
+PACKAGE = Path(statuslookup.__file__).parent
 
 FLOORS = {
     "errors": 0,

@@ -1,4 +1,4 @@
-"""The client against the sandbox and against fakes, in virtual time."""
+"""The client against a server that is played, in virtual time."""
 
 import asyncio
 import gc
@@ -20,20 +20,9 @@ from statuslookup import (
 from statuslookup._provider import Exchange
 from statuslookup._wire import Request
 
-from .fakes import FakeLimiter, FakeServer, Tens, client_of, now, other_tasks, sandbox_of, smsfire_client
+from .fakes import FakeLimiter, FakeServer, Tens, client_of, now, other_tasks
 
 pytestmark = pytest.mark.virtual_time
-
-
-async def test_concurrent_lookups_ride_together() -> None:
-    sandbox = sandbox_of(range(1, 1001), latency=0.05)
-    async with smsfire_client(sandbox) as client:
-        started = now()
-        statuses = await asyncio.gather(*(client.get(id) for id in range(1, 1001)))
-        elapsed = now() - started
-    assert [status.id for status in statuses if status] == list(range(1, 1001))
-    assert (sandbox.requests, sandbox.rejections) == (5, 0)
-    assert elapsed == pytest.approx(4 * 0.55 + 0.05, rel=0.02)
 
 
 async def test_equal_keys_are_sent_once() -> None:
@@ -64,33 +53,6 @@ async def test_an_answer_is_not_kept() -> None:
     async with client_of(server) as client:
         assert await client.get(1) == await client.get(1) == 10
     assert server.batches == [[1], [1]]
-
-
-@pytest.mark.parametrize(
-    ("key", "error", "text"),
-    [
-        ("abc", TypeError, r"CustomId\('abc'\)"),
-        (True, TypeError, "bool"),
-        (1.0, TypeError, "float"),
-        (None, TypeError, "NoneType"),
-        (b"1", TypeError, "bytes"),
-        ([], TypeError, "list"),
-        (-1, ValueError, "not negative"),
-        (10**40, ValueError, "40 digits"),
-    ],
-)
-async def test_a_bad_key_is_refused_before_anything_is_queued(
-    key: Any, error: type[Exception], text: str
-) -> None:
-    sandbox = sandbox_of([1])
-    async with smsfire_client(sandbox) as client:
-        with pytest.raises(error, match=text):
-            await client.get(key)
-        with pytest.raises(error, match=text):
-            await client.get_many([1, key])
-        stats = client.stats()
-        await asyncio.sleep(10)
-    assert (stats.lookups, stats.queued, sandbox.requests) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("text", ["", "a b", "x" * 41, "ä", "a/b", "a\n"])
@@ -148,19 +110,6 @@ async def test_get_many_of_nothing_asks_nothing() -> None:
     assert server.requests == 0
 
 
-async def test_get_many_returns_exactly_the_keys_in_their_order() -> None:
-    sandbox = sandbox_of([])
-    for id in range(1, 301):
-        sandbox.add_message(id, custom_id=f"c{id}")
-    keys: list[int | CustomId] = [key for id in range(500, 0, -1) for key in (id, CustomId(f"c{id}"))]
-    async with smsfire_client(sandbox) as client:
-        found = await client.get_many([*keys, *keys[:7]])
-    assert list(found) == keys
-    for key, status in found.items():
-        number = int(key.removeprefix("c")) if isinstance(key, str) else key
-        assert (status.id if status else None) == (number if number <= 300 else None)
-
-
 async def test_get_many_takes_any_iterable_and_asks_equal_keys_once() -> None:
     server = FakeServer()
     async with client_of(server) as client:
@@ -178,20 +127,6 @@ async def test_get_many_does_not_lose_what_was_found() -> None:
         (3, 4), RejectedError
     )
     assert raised.value.errors[3] is not raised.value.errors[4]
-
-
-async def test_refused_credentials_end_every_lookup_by_an_error_of_its_own() -> None:
-    sandbox = sandbox_of(range(1, 6))
-    right, sandbox._authorization = sandbox._authorization, b"Basic other"
-    async with smsfire_client(sandbox) as client:
-        errors = await asyncio.gather(
-            *(client.get(1 + number % 5) for number in range(20)), return_exceptions=True
-        )
-        assert [type(error) for error in errors] == [AuthenticationError] * 20
-        assert len({id(error) for error in errors}) == 20
-        assert sandbox.requests == 1
-        sandbox._authorization = right
-        assert await client.get(1) == sandbox.messages[1]
 
 
 async def test_two_bulk_calls_of_one_key_share_no_error() -> None:

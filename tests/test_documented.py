@@ -122,7 +122,7 @@ def documents() -> dict[str, str | None]:
 DOCUMENTS = documents()
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", sorted(DOCUMENTS))
 def test_a_public_name_promises_something_in_one_line(name: str) -> None:
     text = DOCUMENTS[name]
     assert text, f"{name} has no docstring"

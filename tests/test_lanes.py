@@ -7,7 +7,8 @@ import pytest
 
 from statuslookup.sandbox import Sandbox
 
-from .fakes import FakeServer, Tens, client_of, now, sandbox_of, smsfire_client, ticks
+from .fakes import FakeServer, Tens, client_of, now, ticks
+from .sandboxes import sandbox_of, smsfire_client
 
 pytestmark = pytest.mark.virtual_time
 

@@ -10,8 +10,9 @@ import pytest
 from statuslookup import ClosedError, IncompleteError, MessageStatus, SMSFire, StatusClient
 from statuslookup.sandbox import Sandbox
 
-from .fakes import other_tasks, sandbox_of, ticks
+from .fakes import other_tasks, ticks
 from .lives import every_loop
+from .sandboxes import sandbox_of
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def test_what_is_to_be_installed_exists() -> None:
         if name.startswith("."):
             assert set(re.findall(r"\w+", name)) <= extras
         else:
-            assert distribution(name.partition("[")[0]).version
+            assert distribution(re.split(r"[\[<>=]", name)[0]).version
 
 
 def run_in_shell(commands: str, folder: Path) -> str:
