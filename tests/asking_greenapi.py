@@ -44,9 +44,6 @@ def counts(account: Sandbox | Instance) -> tuple[int, int, int, int]:
     return account.requests, account.answered, account.rejections, account.keys
 
 
-# --- the client -----------------------------------------------------------------------------------
-
-
 def client_of(sandbox: Sandbox, **options: Any) -> StatusClient[str, StatusStatistic]:
     provider = GreenAPI(ID, options.pop("token", "sandbox"), api_url="http://localhost")
     return StatusClient(provider, transport=httpx.ASGITransport(sandbox), clock=LoopClock(), **options)

@@ -90,8 +90,6 @@ def keys_of(request: Request) -> list[MessageKey]:
     return [*map(int, wanted.get("ids", [])), *map(CustomId, wanted.get("customIds", []))]
 
 
-# --- several messages with one customId -----------------------------------------------------------
-
 AT_TEN = "2021-08-06T10:00:00-0300"
 
 
@@ -106,8 +104,6 @@ def repeated(name: str, times: int, first_id: int) -> list[Item]:
         for number in range(times)
     ]
 
-
-# --- answers that cannot be read, and answers that say no -----------------------------------------
 
 KEYS: list[list[MessageKey]] = [[1], [CustomId("a")], [1, CustomId("a"), 2]]
 

@@ -4,7 +4,15 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from statuslookup import GreenAPI, ProviderError, Receipt, StatusLookupError, StatusStatistic, TransportError
+from statuslookup import (
+    DeliveryState,
+    GreenAPI,
+    ProviderError,
+    Receipt,
+    StatusLookupError,
+    StatusStatistic,
+    TransportError,
+)
 from statuslookup._wire import Request, Response
 
 End: TypeAlias = StatusStatistic | StatusLookupError | None
@@ -12,6 +20,19 @@ TOKEN = "canaryd75b3a66374942c5b3c019c698abc2067e1515"
 GREEN_API = GreenAPI(1101000001, TOKEN)
 KEY = "BAE57C4EEC000000"
 BROKEN = TransportError("the connection broke", provider="GREEN-API")
+WORDS = (
+    ("sent", DeliveryState.SENT),
+    ("delivered", DeliveryState.DELIVERED),
+    ("read", DeliveryState.READ),
+    ("failed", DeliveryState.FAILED),
+    ("noAccount", DeliveryState.FAILED),
+    ("notInGroup", DeliveryState.FAILED),
+    ("yellowCard", DeliveryState.FAILED),
+    ("seen", DeliveryState.UNKNOWN),
+    ("READ", DeliveryState.UNKNOWN),
+    ("", DeliveryState.UNKNOWN),
+)
+"""GREEN-API's words, some that are none, and the states that they mean."""
 
 
 def look_up(keys: Sequence[str], *replies: Response | ProviderError) -> tuple[list[Request], dict[str, End]]:

@@ -104,6 +104,15 @@ def test_a_lane_is_told_when_some_of_its_keys_were_taken() -> None:
     assert calls == ["a", "b"]
 
 
+def test_every_lane_is_told_when_the_batcher_was_closed() -> None:
+    batcher = Keys()
+    calls: list[str] = []
+    fill(batcher, batcher.open_lane(lambda: calls.append("a")), [1])
+    batcher.open_lane(lambda: calls.append("empty"))
+    batcher.close(ClosedError("closed"))
+    assert calls == ["a", "empty"]
+
+
 def test_equal_keys_are_one_question_while_queued_and_while_in_flight() -> None:
     batcher = Keys()
     queued, joined = fill(batcher, batcher.first, [1]), fill(batcher, batcher.first, [1])

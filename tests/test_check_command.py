@@ -16,8 +16,6 @@ from statuslookup.sandbox import Sandbox
 from .commanding import CREDENTIALS, check, ids, rows, run, show
 from .processes import environment, finish, needs_signals, needs_terminals, read_terminal, start
 
-# --- check ----------------------------------------------------------------------------------------
-
 
 def test_a_file_becomes_rows_and_a_summary(url: str, tmp_path: Path, sandbox: Sandbox) -> None:
     source, out = tmp_path / "in.csv", tmp_path / "out.csv"

@@ -105,6 +105,9 @@ def test_ctrl_c_is_heard_again_after_a_run() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+# --- a terminal -----------------------------------------------------------------------------------
+
+
 @needs_terminals
 def test_a_terminal_gets_a_progress_bar_and_colours() -> None:
     with on_terminal("demo", "--messages", "600") as (process, terminal):

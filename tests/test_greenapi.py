@@ -29,6 +29,7 @@ from .exchanging_greenapi import (
     GREEN_API,
     KEY,
     TOKEN,
+    WORDS,
     End,
     end_of,
     failure,
@@ -86,21 +87,7 @@ def test_no_content_is_a_statistic_without_receipts() -> None:
     assert end_of(Response(204)) == StatusStatistic(id_message=KEY)
 
 
-@pytest.mark.parametrize(
-    ("status", "state"),
-    [
-        ("sent", DeliveryState.SENT),
-        ("delivered", DeliveryState.DELIVERED),
-        ("read", DeliveryState.READ),
-        ("failed", DeliveryState.FAILED),
-        ("noAccount", DeliveryState.FAILED),
-        ("notInGroup", DeliveryState.FAILED),
-        ("yellowCard", DeliveryState.FAILED),
-        ("seen", DeliveryState.UNKNOWN),
-        ("READ", DeliveryState.UNKNOWN),
-        ("", DeliveryState.UNKNOWN),
-    ],
-)
+@pytest.mark.parametrize(("status", "state"), WORDS)
 def test_a_status_has_a_state_and_keeps_its_word(status: str, state: DeliveryState) -> None:
     one = receipt(status=status)
     assert (one.status, one.state) == (status, state)

@@ -8,8 +8,6 @@ from statuslookup import CustomId, GreenAPI, RateLimit
 
 from .exchanging_greenapi import GREEN_API, KEY
 
-# --- keys, and the provider itself ----------------------------------------------------------------
-
 
 @pytest.mark.parametrize("key", [KEY, "a", "x" * 256, "3EB0 C767", "é", CustomId("a")])
 def test_printable_texts_are_keys(key: str) -> None:

@@ -217,13 +217,18 @@ async def test_closing_ends_a_stream_that_waits_for_its_keys() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_keys_that_fail_after_the_reader_left_are_not_reported(noise: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("seconds", [0.05, 60.0], ids=["while the reader is busy", "when they are given up"])
+async def test_keys_that_fail_after_the_reader_left_are_not_reported(
+    seconds: float, noise: list[dict[str, Any]]
+) -> None:
     listen(noise)
 
     async def failing() -> AsyncIterator[int]:
         yield 0
-        await asyncio.sleep(0.05)
-        raise LookupError("mine")
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            raise LookupError("mine")
 
     async with new_client(FakeServer(latency=0.01)) as client, aclosing(client.stream(failing())) as outcomes:
         async for _ in outcomes:

@@ -14,8 +14,6 @@ from .fakes import other_tasks, ticks
 from .lives import every_loop
 from .sandboxes import sandbox_of
 
-# --- sockets ------------------------------------------------------------------------------------------
-
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[Sandbox, str]]:

@@ -16,7 +16,7 @@ from .virtual_time import LoopClock, ManualClock, VirtualTimeLoop
 virtual_time = pytest.mark.virtual_time
 
 
-# Turns
+# --- turns ----------------------------------------------------------------------------------------
 
 
 @virtual_time
@@ -152,7 +152,7 @@ async def test_a_request_that_is_cancelled_keeps_its_slot_until_then_plus_one_in
     assert log.bucket.stats().in_flight == 0
 
 
-# Cancellation
+# --- cancellation ---------------------------------------------------------------------------------
 
 
 @virtual_time
@@ -227,7 +227,7 @@ async def test_a_lone_waiter_never_has_more_than_one_timer() -> None:
     await waiter.result().__aexit__(None, None, None)
 
 
-# What a bucket says
+# --- what a bucket says ---------------------------------------------------------------------------
 
 
 @virtual_time
@@ -334,7 +334,7 @@ async def test_a_bucket_can_begin_with_a_wait() -> None:
     assert log.granted["a"] == 3.0
 
 
-# No limit
+# --- no limit -------------------------------------------------------------------------------------
 
 
 @virtual_time

@@ -10,9 +10,6 @@ from .turns import Journal, journal, now, take_turns
 virtual_time = pytest.mark.virtual_time
 
 
-# The second mode
-
-
 @virtual_time
 async def test_long_round_trips_lead_to_pacing_by_grants_and_short_ones_back() -> None:
     log = journal()

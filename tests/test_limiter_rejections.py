@@ -13,9 +13,6 @@ from .virtual_time import ManualClock
 virtual_time = pytest.mark.virtual_time
 
 
-# 429
-
-
 @virtual_time
 async def test_a_429_freezes_the_bucket_for_one_period_and_a_tenth() -> None:
     log = journal()

@@ -37,7 +37,7 @@ from .virtual_time import LoopClock, VirtualTimeLoop
 virtual_time = pytest.mark.virtual_time
 
 
-# Random schedules
+# --- random schedules -----------------------------------------------------------------------------
 
 
 @frozen
@@ -182,7 +182,7 @@ def test_any_schedule_with_a_mode_of_its_own_choice(
     assert closest(story.granted_at) >= 0.5 - 1e-9
 
 
-# The simulation, in small
+# --- the simulation, in small ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("counting", COUNTINGS)

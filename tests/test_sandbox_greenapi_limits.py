@@ -162,6 +162,9 @@ async def test_a_fault_of_466_has_the_documented_body() -> None:
     assert (await ask(sandbox)).json()["invokeStatus"]["status"] == "QUOTE_EXCEEDED"
 
 
+# --- the client -----------------------------------------------------------------------------------
+
+
 @pytest.mark.virtual_time
 async def test_the_client_tells_a_wrong_token() -> None:
     sandbox = Sandbox()

@@ -15,8 +15,6 @@ from statuslookup.sandbox import Sandbox
 
 from .asking import HEADERS, SEARCH, found, search, unlimited
 
-# --- ASGI and sockets -----------------------------------------------------------------------------
-
 
 async def test_the_lifespan_is_answered_and_not_counted() -> None:
     sandbox = Sandbox()

@@ -19,8 +19,6 @@ from statuslookup.sandbox._serving import serving
 
 from .receiving import READ, Receiver, changed
 
-# --- sockets --------------------------------------------------------------------------------------
-
 
 async def starlette_app(request: Request) -> Response:
     request.app.state.seen.append((str(request.url), dict(request.headers), await request.body()))

@@ -51,6 +51,9 @@ def test_a_failure_on_the_second_way_is_the_end_of_the_key() -> None:
     assert isinstance(ask([5], ok(item(77, "5")), Response(500))[5], ServerError)
 
 
+# --- several messages with one customId -----------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("items", "last"),
     [

@@ -149,6 +149,9 @@ def test_the_text_of_a_problem_says_what_is_wrong_and_quotes_no_value() -> None:
     assert "canary" not in repr(vars(end))
 
 
+# --- answers that cannot be read, and answers that say no -----------------------------------------
+
+
 @pytest.mark.parametrize("keys", KEYS, ids=len)
 @pytest.mark.parametrize(
     "content",

@@ -20,6 +20,8 @@ from statuslookup import (
     StatusStatistic,
 )
 
+from .exchanging_greenapi import WORDS
+
 SMSFIRE_ITEM = {
     "instanceToken": "an instance",
     "id": 1,
@@ -287,20 +289,7 @@ def test_green_apis_webhook_needs_an_id_message(id_message: object) -> None:
         GreenAPI.parse_webhook(without(GREEN_API_ITEM, "idMessage"))
 
 
-@pytest.mark.parametrize(
-    ("word", "state"),
-    [
-        ("sent", DeliveryState.SENT),
-        ("delivered", DeliveryState.DELIVERED),
-        ("read", DeliveryState.READ),
-        ("failed", DeliveryState.FAILED),
-        ("noAccount", DeliveryState.FAILED),
-        ("notInGroup", DeliveryState.FAILED),
-        ("yellowCard", DeliveryState.FAILED),
-        ("", DeliveryState.UNKNOWN),
-        ("new", DeliveryState.UNKNOWN),
-    ],
-)
+@pytest.mark.parametrize(("word", "state"), WORDS)
 def test_green_apis_words_have_states_and_are_kept(word: str, state: DeliveryState) -> None:
     receipt = green_api(status=word, description="why")
     assert (receipt.status, receipt.state, receipt.description) == (word, state, "why")
