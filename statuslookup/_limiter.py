@@ -31,20 +31,20 @@ _MOST_IN_FLIGHT: Final = 16
 
 @frozen(kw_only=True)
 class LimiterStats:
-    """What a limiter is doing at this moment.
+    """What a ``TokenBucket`` is doing at this moment.
 
     ``rate`` is in requests a second, ``waiting`` and ``in_flight`` count slots, ``rejections`` counts the
     answers with 429 so far, and ``frozen_for`` is in seconds.
     """
 
     rate: float
-    """The requests a second that it allows at most; ``math.inf`` without a limit."""
+    """The requests a second that it allows at most."""
     waiting: int
     """The slots that are waited for."""
     in_flight: int
     """The slots that are in use."""
     rejections: int
-    """The requests that were answered 429, of all clients that share the limiter."""
+    """The requests that were answered 429, of all clients that share the bucket."""
     frozen_for: float
     """The seconds until it may grant the next slot."""
 
@@ -70,15 +70,11 @@ class Limiter(Protocol):
 
     Entering ``slot()`` waits for the turn. Leaving it says that the answer has come; leaving it by an
     exception says that none came. A wait that is cancelled passes its turn on and costs nothing.
-    ``TokenBucket`` is a limiter, and so is any object with these two methods.
+    ``TokenBucket`` is a limiter, and so is any object with this method.
     """
 
     def slot(self) -> Slot:
         """Return the right to send one request; entering it waits for its turn."""
-        ...
-
-    def stats(self) -> LimiterStats:
-        """Return what the limiter is doing at this moment."""
         ...
 
 
@@ -334,22 +330,13 @@ class Unlimited:
         if max_in_flight < 1:
             raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
         self._semaphore = asyncio.Semaphore(max_in_flight)
-        self._waiting = self._in_flight = self._rejections = 0
+        self._waiting = self._in_flight = 0
 
     def __repr__(self) -> str:
         return f"<Unlimited {self._waiting} waiting, {self._in_flight} in flight>"
 
     def slot(self) -> Slot:
         return _FreeSlot(self)
-
-    def stats(self) -> LimiterStats:
-        return LimiterStats(
-            rate=math.inf,
-            waiting=self._waiting,
-            in_flight=self._in_flight,
-            rejections=self._rejections,
-            frozen_for=0.0,
-        )
 
 
 class _FreeSlot:
@@ -359,7 +346,7 @@ class _FreeSlot:
         self._limiter = limiter
 
     def rejected(self, retry_after: float | None = None) -> None:
-        self._limiter._rejections += 1
+        """Nothing is slowed down."""
 
     async def __aenter__(self) -> Self:
         limiter = self._limiter

@@ -1,15 +1,19 @@
 """What travels between a provider and the sender: requests, answers, and the secret that is put in last."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from attrs import field, frozen
 
 PLACEHOLDER = "***"
 """Stands in a request's path or ``Authorization`` header where the sender puts the secret."""
+
+_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+_MOST_SECONDS: Final = 1e12
 
 
 class Secret:
@@ -79,15 +83,16 @@ class Response:
 
 
 def retry_after(header: str | None, now: float) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for; ``now`` is UNIX time, for its dates."""
+    """Return the seconds that a ``Retry-After`` header asks for; ``now`` is UNIX time, for its dates.
+
+    Servers send fractions, too, which the standard does not know.
+    """
     header = (header or "").strip()
-    if not header:
-        return None
-    if header.isdecimal():
-        return float(header[:12])
+    if _SECONDS.fullmatch(header):
+        return min(float(header), _MOST_SECONDS)
     try:
         date = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)

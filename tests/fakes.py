@@ -85,9 +85,6 @@ class FakeLimiter:
     def slot(self) -> "FakeLimiter":
         return self
 
-    def stats(self) -> Any:
-        raise NotImplementedError
-
     def rejected(self, retry_after: float | None = None) -> None: ...
 
     async def __aenter__(self) -> "FakeLimiter":

@@ -171,7 +171,18 @@ async def test_a_fixed_window_of_another_length_starts_afresh(clock: HandClock) 
     assert await codes_at(sandbox, clock, [0.2, 4.9, 5.0]) == [204, 429, 204]
 
 
-@pytest.mark.parametrize(("seconds", "header"), [(None, None), (0, "0"), (3.0, "3"), (0.25, "0.25")])
+@pytest.mark.parametrize(
+    ("seconds", "header"),
+    [
+        (None, None),
+        (0, "0"),
+        (3.0, "3"),
+        (600, "600"),
+        (0.25, "0.25"),
+        (1e-5, "0.00001"),
+        (1e16, "1" + "0" * 16),
+    ],
+)
 async def test_a_429_has_a_small_body_and_the_retry_after_that_was_set(
     clock: HandClock, seconds: float | None, header: str | None
 ) -> None:

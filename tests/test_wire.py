@@ -63,14 +63,39 @@ def test_requests_and_responses_are_frozen_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", " ", "soon", "-1", "1.5", "1, 2", "1s", "0x10", "\x00", "²", "½"]
+    "header",
+    [
+        *(
+            None,
+            "",
+            " ",
+            "soon",
+            "-1",
+            "-0.5",
+            "+5",
+            "1, 2",
+            "1,5",
+            "1s",
+            "0x10",
+            "1e3",
+            "1E400",
+            "nan",
+            "inf",
+        ),
+        *("Infinity", ".", "1.", ".5", "1.5.5", "1_000", "\x00", "²", "½", "٣"),
+    ],
 )
 def test_what_is_no_retry_after_counts_as_none(header: str | None) -> None:
     assert retry_after(header, NOW) is None
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("0", 0.0), ("5", 5.0), (" 120 ", 120.0), ("007", 7.0)])
-def test_seconds_are_taken_as_they_are(header: str, seconds: float) -> None:
+def test_whole_seconds_are_taken_as_they_are(header: str, seconds: float) -> None:
+    assert retry_after(header, NOW) == seconds
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("0.0", 0.0), ("4.5", 4.5), (" 0.25 ", 0.25), ("1.10", 1.1)])
+def test_so_are_fractions_of_seconds(header: str, seconds: float) -> None:
     assert retry_after(header, NOW) == seconds
 
 
@@ -116,6 +141,19 @@ def test_no_header_is_an_error(header: str) -> None:
     assert seconds is None or seconds >= 0
 
 
-def test_endless_digits_are_not_infinity() -> None:
-    seconds = retry_after("9" * 400, NOW)
-    assert seconds is None or seconds < math.inf
+@pytest.mark.parametrize("header", ["9" * 400, "9" * 400 + ".5", "1" + "0" * 12 + ".5"])
+def test_endless_digits_are_not_infinity(header: str) -> None:
+    assert retry_after(header, NOW) == 1e12
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Sun, 06 Nov 1994 08:49:37 +" + "9" * 30,
+        "Sun, 06 Nov " + "9" * 30 + " 08:49:37 GMT",
+        "Sun, 06 Nov 1994 " + "9" * 20 + ":49:00 GMT",
+        "9" * 30 + " Nov 1994 08:49:37 GMT",
+    ],
+)
+def test_a_date_of_absurd_numbers_counts_as_none(header: str) -> None:
+    assert retry_after(header, NOW) is None

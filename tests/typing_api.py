@@ -236,9 +236,6 @@ class OwnLimiter:
     def slot(self) -> OwnSlot:
         return OwnSlot()
 
-    def stats(self) -> LimiterStats:
-        return LimiterStats(rate=1.0, waiting=0, in_flight=0, rejections=0, frozen_for=0.0)
-
 
 class OwnTimer:
     """A timer of somebody's own."""
@@ -269,7 +266,7 @@ def parts_can_be_replaced(pacing: Pacing, transport: Transport, clock: Clock, ot
     timer: Timer = OwnTimer()
     limiter: Limiter = OwnLimiter()
     assert_type(other.slot(), Slot)
-    assert_type(other.stats(), LimiterStats)
+    assert_type(TokenBucket(RateLimit(2)).stats(), LimiterStats)
     assert_type(clock.call_later(1.0, print, "x"), Timer)
     StatusClient(smsfire, limiter=limiter, clock=OwnClock())
     StatusClient(smsfire, limiter=TokenBucket(RateLimit(2), pacing=pacing, clock=clock), transport=transport)

@@ -145,7 +145,11 @@ class Account(ABC):
         with self._lock:
             self.rejections += 1
         seconds = self._rules.retry_after
-        return error_response(status, {} if seconds is None else {"Retry-After": f"{seconds:.15g}"})
+        if seconds is None:
+            return error_response(status)
+        # Never with an exponent, which no client reads.
+        header = f"{seconds:.6f}".rstrip("0").rstrip(".")
+        return error_response(status, {"Retry-After": header})
 
     def _answer(self, keys: int, body: bytes | None) -> Response:
         """Count an answer; the lock is held."""
