@@ -131,8 +131,10 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         await listener
 
     def take_ends(self) -> list[tuple[KeyT, AnswerT | StatusLookupError | None]]:
-        """Return the ends that came since the last time."""
+        """Return the ends that came since the last time, which makes room for keys."""
         ends, self._ends = self._ends, []
+        if ends:
+            self.notify()
         return ends
 
     def _expire(self, timeout: float) -> None:

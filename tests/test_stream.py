@@ -108,6 +108,17 @@ async def test_a_slow_reader_slows_the_keys_down() -> None:
         assert taken <= 21 * 200
 
 
+@pytest.mark.parametrize("make", [list, slowly])
+async def test_a_reader_that_pauses_gets_all_outcomes(make: Callable[[range], object]) -> None:
+    read = 0
+    async with client_of(sandbox_of(10)) as client, asyncio.timeout(60):
+        async for _ in client.stream(make(range(10_000))):  # type: ignore[call-overload] # either kind
+            if read % 3000 == 0:
+                await asyncio.sleep(10)
+            read += 1
+    assert read == 10_000
+
+
 async def test_a_failed_key_is_an_outcome() -> None:
     sandbox = sandbox_of(1000)
     sandbox.fault = lambda number: 500 if number <= 6 else None
