@@ -48,7 +48,7 @@ class Entry(Generic[KeyT, AnswerT]):
             self._others[waiter] = lane
 
     def remove(self, waiter: "Waiter[KeyT, AnswerT]") -> "Lane[KeyT, AnswerT] | None":
-        """Forget the waiter; return the lane of whoever takes the place of the one in whose lane it queues."""
+        """Forget the waiter; return the lane of its successor, if it was the one in whose lane the key queues."""
         if self.waiter is not waiter:
             if self._others is not None:
                 self._others.pop(waiter, None)
@@ -163,7 +163,7 @@ class Batcher(Generic[KeyT, AnswerT]):
     def join(
         self, key: KeyT, waiter: Waiter[KeyT, AnswerT], lane: Lane[KeyT, AnswerT]
     ) -> Entry[KeyT, AnswerT]:
-        """Let the waiter, who does not yet wait for it, wait for the key: in its lane, or where the key is."""
+        """Let a new waiter wait for the key: in its lane, or where the key is."""
         entry = self._open.get(key)
         if entry is None:
             entry = self._open[key] = Entry(key, lane, waiter)

@@ -31,8 +31,6 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "'audioop' is deprecated and slated for removal", DeprecationWarning)
     import discord
 
-# The frameworks bring 200,000 objects, and each collection of garbage in any later test would visit them.
-
 USAGE = "Please write /status 42 or /status firezap0001."
 SORRY = "Sorry, I cannot find out at the moment. SMSFire: "
 ANSWERS = {
