@@ -48,7 +48,7 @@ class Entry(Generic[KeyT, AnswerT]):
             self._others[waiter] = lane
 
     def remove(self, waiter: "Waiter[KeyT, AnswerT]") -> "Lane[KeyT, AnswerT] | None":
-        """Forget the waiter; return the lane of its successor, if it was the one in whose lane the key queues."""
+        """Forget the waiter; return its successor's lane, if it was the one in whose lane the key queues."""
         if self.waiter is not waiter:
             if self._others is not None:
                 self._others.pop(waiter, None)
