@@ -101,7 +101,8 @@ class TokenBucket:
     and a tenth; and it halves the rate, once for all requests that were under way. After 30 s without a 429
     the rate is doubled again, up to ``limit``.
 
-    A bucket serves one event loop at a time, and any number of clients in it. ``ready_at`` is the moment of
+    A bucket serves one event loop at a time, and any number of clients in it. A loop that was closed is
+    over, whatever was waited for or under way in it. ``ready_at`` is the moment of
     ``clock`` before which it grants no slot: now, unless an earlier bucket left some waiting to do.
     """
 
@@ -126,9 +127,9 @@ class TokenBucket:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: OrderedDict[_BucketSlot, asyncio.Future[None]] = OrderedDict()
-        self._is_turn_given = False
-        """Whether a waiter was woken that did not run yet: nobody passes it, and it costs nothing so far."""
-        self._in_flight = 0
+        self._turn: _BucketSlot | None = None
+        """The waiter that was woken and did not run yet: nobody passes it, and it costs nothing so far."""
+        self._in_flight: set[_BucketSlot] = set()
         self._ready_at = clock.time() if ready_at is None else ready_at
         self._timer: Timer | None = None
         self._round_trips: deque[float] = deque(maxlen=_SAMPLES)
@@ -167,7 +168,9 @@ class TokenBucket:
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            if self._in_flight or self._waiters or self._is_turn_given:
+            if self._loop is not None and self._loop.is_closed():
+                self._forget_users()
+            if self._in_flight or self._waiters or self._turn is not None:
                 raise WrongLoopError(
                     "this TokenBucket is in use on another event loop; make one for each loop,"
                     " with a share of the limit each"
@@ -179,20 +182,30 @@ class TokenBucket:
         """Return what the bucket is doing at this moment."""
         return LimiterStats(
             rate=1 / self._interval,
-            waiting=len(self._waiters) + self._is_turn_given,
-            in_flight=self._in_flight,
+            waiting=len(self._waiters) + (self._turn is not None),
+            in_flight=len(self._in_flight),
             rejections=self._rejections,
             frozen_for=max(0.0, self._ready_at - self._clock.time()),
         )
 
     @property
     def _has_room(self) -> bool:
-        return self._in_flight < (_MOST_IN_FLIGHT if self._by_grants else 1)
+        return len(self._in_flight) < (_MOST_IN_FLIGHT if self._by_grants else 1)
 
     @property
     def _step(self) -> float:
         """The seconds from one request to the next."""
         return self._interval * (1 + self._margin) if self._by_grants else self._interval
+
+    def _forget_users(self) -> None:
+        """Begin anew after a loop that was closed: nobody there will leave a slot or take a turn."""
+        if self._in_flight:
+            # The provider may count it as late as now.
+            self._ready_at = max(self._ready_at, self._clock.time() + self._step)
+        self._in_flight.clear()
+        self._waiters.clear()
+        self._turn = None
+        self._timer = None
 
     def _change_rung(self, by: int) -> None:
         self._rung = min(self._rung + by, _LOWEST_RUNG)
@@ -200,7 +213,7 @@ class TokenBucket:
 
     def _grant_at_once(self, slot: "_BucketSlot") -> bool:
         now = self._clock.time()
-        if self._waiters or self._is_turn_given or now < self._ready_at or not self._has_room:
+        if self._waiters or self._turn is not None or now < self._ready_at or not self._has_room:
             return False
         slot.steps_before = self._steps
         self._grant(slot, now)
@@ -210,7 +223,7 @@ class TokenBucket:
         if self._rung and now - self._calm_since >= _PROBE_AFTER:
             self._calm_since = now
             self._change_rung(-1)
-        self._in_flight += 1
+        self._in_flight.add(slot)
         slot.granted_at = now
         self._ready_at = max(self._ready_at, now + self._step)
 
@@ -219,7 +232,9 @@ class TokenBucket:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiters and self._has_room and not self._is_turn_given:
+        if self._loop is None or self._loop.is_closed():
+            return
+        while self._waiters and self._has_room and self._turn is None:
             seconds_left = self._ready_at - self._clock.time()
             if seconds_left > 0:
                 self._timer = self._clock.call_later(seconds_left, self._advance)
@@ -227,7 +242,7 @@ class TokenBucket:
             slot, turn = self._waiters.popitem(last=False)
             if not turn.done():
                 slot.steps_before = self._steps
-                self._is_turn_given = True
+                self._turn = slot
                 turn.set_result(None)
 
     async def _wait(self, slot: "_BucketSlot") -> None:
@@ -237,18 +252,24 @@ class TokenBucket:
         try:
             await turn
         except BaseException:
-            if self._waiters.pop(slot, None) is None and not turn.cancelled():
-                self._is_turn_given = False
+            if self._turn is slot:
+                self._turn = None
+            elif self._waiters.pop(slot, None) is None:
+                # It was passed over already, or its loop was closed and the bucket serves another one.
+                raise
             self._advance()
             raise
         # The task may run much later than its turn came: the interval counts from here.
-        self._is_turn_given = False
+        self._turn = None
         self._grant(slot, self._clock.time())
         self._advance()
 
     def _leave(self, slot: "_BucketSlot", *, answered: bool) -> None:
+        if slot not in self._in_flight:
+            # Its loop was closed, and the bucket serves another one.
+            return
         now = self._clock.time()
-        self._in_flight -= 1
+        self._in_flight.remove(slot)
         if answered:
             was_by_grants = self._by_grants
             self._learn(now - slot.granted_at, now)
