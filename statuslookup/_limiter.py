@@ -1,4 +1,4 @@
-"""How fast requests may go: the limiters that a batch waits for."""
+"""How fast requests may go: the limiter that a batch waits for."""
 
 import asyncio
 import math
@@ -78,6 +78,28 @@ class Limiter(Protocol):
         ...
 
 
+@frozen
+class Pace:
+    """Where a bucket stands: another one for the same budget can go on from it."""
+
+    ready_at: float
+    """The moment before which no request may go."""
+    rung: int
+    """How often the rate is halved."""
+    calm_since: float
+    """The moment of the last 429, or of the probe that went well after it."""
+
+    @property
+    def lasts_until(self) -> float:
+        """The moment from which a bucket that knows nothing of this does as well."""
+        return max(self.ready_at, self.calm_since + self.rung * _PROBE_AFTER)
+
+    def joined(self, other: "Pace") -> "Pace":
+        """Return what holds after both: the later moment, and the rung that was reached last."""
+        calm_since, rung = max((self.calm_since, self.rung), (other.calm_since, other.rung))
+        return Pace(max(self.ready_at, other.ready_at), rung, calm_since)
+
+
 class TokenBucket:
     """Keeps requests within ``limit``, however the provider counts them, and follows a limit that changes.
 
@@ -102,8 +124,7 @@ class TokenBucket:
     the rate is doubled again, up to ``limit``.
 
     A bucket serves one event loop at a time, and any number of clients in it. A loop that was closed is
-    over, whatever was waited for or under way in it. ``ready_at`` is the moment of
-    ``clock`` before which it grants no slot: now, unless an earlier bucket left some waiting to do.
+    over, whatever was waited for or under way in it.
     """
 
     def __init__(
@@ -113,7 +134,6 @@ class TokenBucket:
         pacing: Pacing = "auto",
         max_freeze: float = 60.0,
         clock: Clock = SYSTEM_CLOCK,
-        ready_at: float | None = None,
     ) -> None:
         if pacing not in get_args(Pacing):
             raise ValueError(f'pacing must be "auto", "answers" or "grants", not {pacing!r}')
@@ -130,7 +150,7 @@ class TokenBucket:
         self._turn: _BucketSlot | None = None
         """The waiter that was woken and did not run yet: nobody passes it, and it costs nothing so far."""
         self._in_flight: set[_BucketSlot] = set()
-        self._ready_at = clock.time() if ready_at is None else ready_at
+        self._ready_at = clock.time()
         self._timer: Timer | None = None
         self._round_trips: deque[float] = deque(maxlen=_SAMPLES)
         self._round_trips_seen = 0
@@ -199,13 +219,20 @@ class TokenBucket:
 
     def _forget_users(self) -> None:
         """Begin anew after a loop that was closed: nobody there will leave a slot or take a turn."""
-        if self._in_flight:
-            # The provider may count it as late as now.
-            self._ready_at = max(self._ready_at, self._clock.time() + self._step)
+        self._ready_at = self._pace().ready_at
         self._in_flight.clear()
         self._waiters.clear()
         self._turn = None
         self._timer = None
+
+    def _pace(self) -> Pace:
+        # A request that nobody waits for any more may be counted as late as now.
+        under_way_until = self._clock.time() + self._step if self._in_flight else -math.inf
+        return Pace(max(self._ready_at, under_way_until), self._rung, self._calm_since)
+
+    def _go_on_from(self, pace: Pace) -> None:
+        self._ready_at, self._rung, self._calm_since = pace.ready_at, pace.rung, pace.calm_since
+        self._change_rung(0)
 
     def _change_rung(self, by: int) -> None:
         self._rung = min(self._rung + by, _LOWEST_RUNG)
@@ -342,45 +369,3 @@ class _BucketSlot:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._bucket._leave(self, answered=kind is None)
-
-
-class Unlimited:
-    """Lets requests go at once, ``max_in_flight`` of them at a time."""
-
-    def __init__(self, max_in_flight: int = 8) -> None:
-        if max_in_flight < 1:
-            raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
-        self._semaphore = asyncio.Semaphore(max_in_flight)
-        self._waiting = self._in_flight = 0
-
-    def __repr__(self) -> str:
-        return f"<Unlimited {self._waiting} waiting, {self._in_flight} in flight>"
-
-    def slot(self) -> Slot:
-        return _FreeSlot(self)
-
-
-class _FreeSlot:
-    __slots__ = ("_limiter",)
-
-    def __init__(self, limiter: Unlimited) -> None:
-        self._limiter = limiter
-
-    def rejected(self, retry_after: float | None = None) -> None:
-        """Nothing is slowed down."""
-
-    async def __aenter__(self) -> Self:
-        limiter = self._limiter
-        limiter._waiting += 1
-        try:
-            await limiter._semaphore.acquire()
-        finally:
-            limiter._waiting -= 1
-        limiter._in_flight += 1
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._limiter._in_flight -= 1
-        self._limiter._semaphore.release()

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from statuslookup import RateLimit, TokenBucket
-from statuslookup._limiter import Limiter, Pacing, Unlimited
+from statuslookup._limiter import Limiter, Pacing
+from statuslookup._unlimited import Unlimited
 
-from .turns import TWO_A_SECOND, Journal, enter, journal, now, queue, run_what_is_ready, take_turns
+from .turns import TWO_A_SECOND, enter, journal, now, queue, run_what_is_ready, take_turns
 from .virtual_time import LoopClock, ManualClock, VirtualTimeLoop
 
 virtual_time = pytest.mark.virtual_time
@@ -284,13 +285,6 @@ async def test_another_limit_counts_from_the_next_request_and_keeps_the_rung() -
     assert log.granted["c"] - log.granted["b"] == 0.5
     with pytest.raises(TypeError, match="limit is a RateLimit, not float"):
         log.bucket.limit = 0.5  # type: ignore[assignment]  # that is what is tested
-
-
-@virtual_time
-async def test_a_bucket_can_begin_with_a_wait() -> None:
-    log = Journal(TokenBucket(TWO_A_SECOND, clock=LoopClock(), ready_at=now() + 3))
-    await log.ask("a")
-    assert log.granted["a"] == 3.0
 
 
 # No limit
