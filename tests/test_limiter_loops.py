@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import random
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -160,3 +162,53 @@ def test_waiters_of_a_closed_loop_that_are_garbage_collected_first_say_nothing(
 
     clock.advance(0.5)
     asyncio.run(go_on())
+
+
+@pytest.mark.parametrize("pacing", ["answers", "grants"])
+@pytest.mark.parametrize("seed", range(20))
+def test_a_bucket_serves_one_loop_after_another_however_each_ends(
+    seed: int, pacing: Pacing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is cancelled or left behind at a random moment, no turn is lost and none comes too early."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    chance = random.Random(seed)
+    clock = ManualClock()
+    bucket = TokenBucket(TWO_A_SECOND, pacing=pacing, clock=clock)
+    granted: list[float] = []
+    left: list[list[asyncio.Task[None]]] = []
+
+    async def ask() -> None:
+        async with bucket.slot() as slot:
+            granted.append(clock.time())
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+            if chance.random() < 0.1:
+                slot.rejected(chance.uniform(0, 2))
+
+    async def live(*, to_the_end: bool) -> list[asyncio.Task[None]]:
+        tasks = [asyncio.create_task(ask()) for _ in range(6)]
+        cancelled = set(chance.sample(tasks, 2))
+        for _ in range(10_000 if to_the_end else chance.randrange(40)):
+            clock.advance(chance.choice([0.0, 0.1, 0.5, 0.6]))
+            if cancelled and chance.random() < 0.1:
+                cancelled.pop().cancel()
+            if left and chance.random() < 0.1:
+                left.pop(chance.randrange(len(left)))
+                gc.collect(0)
+            await asyncio.sleep(0)
+            assert bucket.stats().in_flight <= (1 if pacing == "answers" else 16)
+            if all(task.done() for task in tasks):
+                break
+        return tasks
+
+    for _ in range(15):
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(lambda *_: None)
+        left.append(loop.run_until_complete(live(to_the_end=False)))
+        loop.close()
+    served = asyncio.run(live(to_the_end=True))
+    assert all(task.done() for task in served)
+    assert sum(not task.cancelled() for task in served) >= 4
+    stats = bucket.stats()
+    assert (stats.waiting, stats.in_flight, clock.timers) == (0, 0, 0)
+    assert min(after - before for before, after in pairwise(granted)) >= 0.5 - 1e-9
