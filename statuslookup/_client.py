@@ -16,12 +16,13 @@ from ._bulk import Ends, ends_of
 from ._clock import SYSTEM_CLOCK, Clock
 from ._dispatch import Dispatcher
 from ._http import Sender, Transport, checked_transport
-from ._limiter import Limiter, Unlimited
+from ._limiter import Limiter
 from ._lookup import Line
 from ._model import AnswerT, ClientStats, KeyT, MessageKey, Outcome
 from ._provider import Provider
 from ._register import SharedBucket
 from ._retry import RetryPolicy
+from ._unlimited import Unlimited
 from .errors import AuthenticationError, ClosedError, IncompleteError, StatusLookupError, WrongLoopError
 
 _Timeout: TypeAlias = float | Literal["client"] | None

@@ -1,4 +1,4 @@
-"""How fast requests may go: the limiters that a batch waits for."""
+"""How fast requests may go: the limiter that a batch waits for."""
 
 import asyncio
 import math
@@ -78,6 +78,28 @@ class Limiter(Protocol):
         ...
 
 
+@frozen
+class Pace:
+    """Where a bucket stands: another one for the same budget can go on from it."""
+
+    ready_at: float
+    """The moment before which no request may go."""
+    rung: int
+    """How often the rate is halved."""
+    calm_since: float
+    """The moment of the last 429, or of the probe that went well after it."""
+
+    @property
+    def lasts_until(self) -> float:
+        """The moment from which a bucket that knows nothing of this does as well."""
+        return max(self.ready_at, self.calm_since + self.rung * _PROBE_AFTER)
+
+    def joined(self, other: "Pace") -> "Pace":
+        """Return what holds after both: the later moment, and the rung that was reached last."""
+        calm_since, rung = max((self.calm_since, self.rung), (other.calm_since, other.rung))
+        return Pace(max(self.ready_at, other.ready_at), rung, calm_since)
+
+
 class TokenBucket:
     """Keeps requests within ``limit``, however the provider counts them, and follows a limit that changes.
 
@@ -101,8 +123,8 @@ class TokenBucket:
     and a tenth; and it halves the rate, once for all requests that were under way. After 30 s without a 429
     the rate is doubled again, up to ``limit``.
 
-    A bucket serves one event loop at a time, and any number of clients in it. ``ready_at`` is the moment of
-    ``clock`` before which it grants no slot: now, unless an earlier bucket left some waiting to do.
+    A bucket serves one event loop at a time, and any number of clients in it. A loop that was closed is
+    over, whatever was waited for or under way in it.
     """
 
     def __init__(
@@ -112,7 +134,6 @@ class TokenBucket:
         pacing: Pacing = "auto",
         max_freeze: float = 60.0,
         clock: Clock = SYSTEM_CLOCK,
-        ready_at: float | None = None,
     ) -> None:
         if pacing not in get_args(Pacing):
             raise ValueError(f'pacing must be "auto", "answers" or "grants", not {pacing!r}')
@@ -126,10 +147,10 @@ class TokenBucket:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: OrderedDict[_BucketSlot, asyncio.Future[None]] = OrderedDict()
-        self._is_turn_given = False
-        """Whether a waiter was woken that did not run yet: nobody passes it, and it costs nothing so far."""
-        self._in_flight = 0
-        self._ready_at = clock.time() if ready_at is None else ready_at
+        self._turn: _BucketSlot | None = None
+        """The waiter that was woken and did not run yet: nobody passes it, and it costs nothing so far."""
+        self._in_flight: set[_BucketSlot] = set()
+        self._ready_at = clock.time()
         self._timer: Timer | None = None
         self._round_trips: deque[float] = deque(maxlen=_SAMPLES)
         self._round_trips_seen = 0
@@ -167,7 +188,9 @@ class TokenBucket:
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            if self._in_flight or self._waiters or self._is_turn_given:
+            if self._loop is not None and self._loop.is_closed():
+                self._forget_users()
+            if self._in_flight or self._waiters or self._turn is not None:
                 raise WrongLoopError(
                     "this TokenBucket is in use on another event loop; make one for each loop,"
                     " with a share of the limit each"
@@ -179,20 +202,37 @@ class TokenBucket:
         """Return what the bucket is doing at this moment."""
         return LimiterStats(
             rate=1 / self._interval,
-            waiting=len(self._waiters) + self._is_turn_given,
-            in_flight=self._in_flight,
+            waiting=len(self._waiters) + (self._turn is not None),
+            in_flight=len(self._in_flight),
             rejections=self._rejections,
             frozen_for=max(0.0, self._ready_at - self._clock.time()),
         )
 
     @property
     def _has_room(self) -> bool:
-        return self._in_flight < (_MOST_IN_FLIGHT if self._by_grants else 1)
+        return len(self._in_flight) < (_MOST_IN_FLIGHT if self._by_grants else 1)
 
     @property
     def _step(self) -> float:
         """The seconds from one request to the next."""
         return self._interval * (1 + self._margin) if self._by_grants else self._interval
+
+    def _forget_users(self) -> None:
+        """Begin anew after a loop that was closed: nobody there will leave a slot or take a turn."""
+        self._ready_at = self._pace().ready_at
+        self._in_flight.clear()
+        self._waiters.clear()
+        self._turn = None
+        self._timer = None
+
+    def _pace(self) -> Pace:
+        # A request that nobody waits for any more may be counted as late as now.
+        under_way_until = self._clock.time() + self._step if self._in_flight else -math.inf
+        return Pace(max(self._ready_at, under_way_until), self._rung, self._calm_since)
+
+    def _go_on_from(self, pace: Pace) -> None:
+        self._ready_at, self._rung, self._calm_since = pace.ready_at, pace.rung, pace.calm_since
+        self._change_rung(0)
 
     def _change_rung(self, by: int) -> None:
         self._rung = min(self._rung + by, _LOWEST_RUNG)
@@ -200,7 +240,7 @@ class TokenBucket:
 
     def _grant_at_once(self, slot: "_BucketSlot") -> bool:
         now = self._clock.time()
-        if self._waiters or self._is_turn_given or now < self._ready_at or not self._has_room:
+        if self._waiters or self._turn is not None or now < self._ready_at or not self._has_room:
             return False
         slot.steps_before = self._steps
         self._grant(slot, now)
@@ -210,7 +250,7 @@ class TokenBucket:
         if self._rung and now - self._calm_since >= _PROBE_AFTER:
             self._calm_since = now
             self._change_rung(-1)
-        self._in_flight += 1
+        self._in_flight.add(slot)
         slot.granted_at = now
         self._ready_at = max(self._ready_at, now + self._step)
 
@@ -219,7 +259,9 @@ class TokenBucket:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiters and self._has_room and not self._is_turn_given:
+        if self._loop is None or self._loop.is_closed():
+            return
+        while self._waiters and self._has_room and self._turn is None:
             seconds_left = self._ready_at - self._clock.time()
             if seconds_left > 0:
                 self._timer = self._clock.call_later(seconds_left, self._advance)
@@ -227,7 +269,7 @@ class TokenBucket:
             slot, turn = self._waiters.popitem(last=False)
             if not turn.done():
                 slot.steps_before = self._steps
-                self._is_turn_given = True
+                self._turn = slot
                 turn.set_result(None)
 
     async def _wait(self, slot: "_BucketSlot") -> None:
@@ -237,18 +279,24 @@ class TokenBucket:
         try:
             await turn
         except BaseException:
-            if self._waiters.pop(slot, None) is None and not turn.cancelled():
-                self._is_turn_given = False
+            if self._turn is slot:
+                self._turn = None
+            elif self._waiters.pop(slot, None) is None:
+                # It was passed over already, or its loop was closed and the bucket serves another one.
+                raise
             self._advance()
             raise
         # The task may run much later than its turn came: the interval counts from here.
-        self._is_turn_given = False
+        self._turn = None
         self._grant(slot, self._clock.time())
         self._advance()
 
     def _leave(self, slot: "_BucketSlot", *, answered: bool) -> None:
+        if slot not in self._in_flight:
+            # Its loop was closed, and the bucket serves another one.
+            return
         now = self._clock.time()
-        self._in_flight -= 1
+        self._in_flight.remove(slot)
         if answered:
             was_by_grants = self._by_grants
             self._learn(now - slot.granted_at, now)
@@ -321,45 +369,3 @@ class _BucketSlot:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._bucket._leave(self, answered=kind is None)
-
-
-class Unlimited:
-    """Lets requests go at once, ``max_in_flight`` of them at a time."""
-
-    def __init__(self, max_in_flight: int = 8) -> None:
-        if max_in_flight < 1:
-            raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
-        self._semaphore = asyncio.Semaphore(max_in_flight)
-        self._waiting = self._in_flight = 0
-
-    def __repr__(self) -> str:
-        return f"<Unlimited {self._waiting} waiting, {self._in_flight} in flight>"
-
-    def slot(self) -> Slot:
-        return _FreeSlot(self)
-
-
-class _FreeSlot:
-    __slots__ = ("_limiter",)
-
-    def __init__(self, limiter: Unlimited) -> None:
-        self._limiter = limiter
-
-    def rejected(self, retry_after: float | None = None) -> None:
-        """Nothing is slowed down."""
-
-    async def __aenter__(self) -> Self:
-        limiter = self._limiter
-        limiter._waiting += 1
-        try:
-            await limiter._semaphore.acquire()
-        finally:
-            limiter._waiting -= 1
-        limiter._in_flight += 1
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._limiter._in_flight -= 1
-        self._limiter._semaphore.release()

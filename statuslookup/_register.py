@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from weakref import WeakSet, WeakValueDictionary
 
 from ._clock import Clock
-from ._limiter import TokenBucket
+from ._limiter import Pace, TokenBucket
 from ._model import RateLimit
 
 
@@ -29,33 +29,29 @@ class _Share:
         self.clock = clock
         self.bucket = bucket
         self.limits: list[RateLimit] = []
+        self.is_over = False
+        """Whether nobody uses it any more: all clients have released it, or its loop was closed."""
 
     def hold_strictest(self) -> None:
         # A copy, because a client may be garbage collected, and leave, in the middle of this.
         limits = tuple(self.limits)
         self.bucket.limit = max(limits, key=lambda limit: limit.interval, default=self.bucket.limit)
 
-    def ready_at(self) -> float:
-        """Return when the next request may go if this bucket grants no more."""
-        stats = self.bucket.stats()
-        # A request that nobody waits for any more may be counted as late as now.
-        under_way = 1 / stats.rate if stats.in_flight else 0.0
-        return self.clock.time() + max(stats.frozen_for, under_way)
-
 
 # The loops of several threads come here, and clients that are garbage collected in the middle of it.
 _lock = threading.RLock()
 # A client holds its share, and that the budget; a loop that ended without closing its clients is not kept.
 _budgets: WeakValueDictionary[Hashable, _Budget] = WeakValueDictionary()
-_ready_at: dict[tuple[Hashable, Clock], float] = {}
+_left_behind: dict[tuple[Hashable, Clock], Pace] = {}
 
 
 class SharedBucket:
     """A client's part in the one bucket that its event loop has for a budget.
 
     Where the clients' limits differ, the strictest one holds for all. The last one to release it leaves
-    behind when the next request may go, and so does a loop that was closed, so that a client that is made
-    right after does not come too early. That holds between clients with the same clock.
+    behind when the next request may go and how far a 429 slowed the bucket down, and so does a loop that was
+    closed: a client that is made right after does not come too early, and need not learn by a 429 of its
+    own. That holds between clients with the same clock.
     """
 
     def __init__(
@@ -65,16 +61,16 @@ class SharedBucket:
         with _lock:
             shared = _budgets.setdefault(budget, _Budget())
             # One that was released may still be there, in a traceback for example.
-            shares = [share for share in shared.shares if share.limits]
+            shares = [share for share in shared.shares if not share.is_over]
             share = next((share for share in shares if share.loop is loop), None)
             if share is None:
                 for other in shares:
                     if other.loop.is_closed():
-                        shared.shares.discard(other)
                         _leave_behind(budget, other)
                     else:
                         is_second = True
-                bucket = TokenBucket(limit, clock=clock, ready_at=_left_behind(budget, clock))
+                bucket = TokenBucket(limit, clock=clock)
+                _go_on(budget, clock, bucket)
                 share = _Share(shared, loop, clock, bucket)
                 shared.shares.add(share)
             share.limits.append(limit)
@@ -109,17 +105,23 @@ class SharedBucket:
                 return
             share.limits.remove(self._limit)
             share.hold_strictest()
-            if not share.limits:
+            if not share.limits and not share.is_over:
                 _leave_behind(self._budget, share)
 
 
 def _leave_behind(budget: Hashable, share: _Share) -> None:
-    key, moment = (budget, share.clock), share.ready_at()
-    _ready_at[key] = max(moment, _ready_at.get(key, moment))
+    share.is_over = True
+    key, pace = (budget, share.clock), share.bucket._pace()
+    other = _left_behind.get(key)
+    _left_behind[key] = pace if other is None else pace.joined(other)
 
 
-def _left_behind(budget: Hashable, clock: Clock) -> float | None:
-    for key, moment in tuple(_ready_at.items()):
-        if moment <= key[1].time():
-            _ready_at.pop(key, None)
-    return _ready_at.get((budget, clock))
+def _go_on(budget: Hashable, clock: Clock, bucket: TokenBucket) -> None:
+    # Also what nobody came back for goes, so no more is kept than was used of late.
+    for key, pace in tuple(_left_behind.items()):
+        if pace.lasts_until <= key[1].time():
+            _left_behind.pop(key, None)
+    # It stays, because another loop's bucket may need it, too.
+    before = _left_behind.get((budget, clock))
+    if before is not None:
+        bucket._go_on_from(before)

@@ -92,10 +92,10 @@ def noise() -> Iterator[list[dict[str, Any]]]:
 def empty_register() -> Iterator[None]:
     """Other tests' clients, and those of a test here, are nothing to the next one."""
     gc.collect()
-    register._ready_at.clear()
+    register._left_behind.clear()
     yield
     gc.collect()
-    register._ready_at.clear()
+    register._left_behind.clear()
     assert list(register._budgets) == []
 
 

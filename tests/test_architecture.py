@@ -24,6 +24,7 @@ FLOORS = {
     "_retry": 2,
     "_deadlines": 2,
     "_register": 3,
+    "_unlimited": 3,
     "_dispatch": 3,
     "smsfire": 3,
     "greenapi": 3,

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from statuslookup import RateLimit, TokenBucket, WrongLoopError
-from statuslookup._limiter import Limiter, Pacing, Unlimited
+from statuslookup import RateLimit, TokenBucket
+from statuslookup._limiter import Limiter, Pacing
+from statuslookup._unlimited import Unlimited
 
-from .turns import TWO_A_SECOND, Journal, enter, journal, now, queue, run_what_is_ready, take_turns
+from .turns import TWO_A_SECOND, enter, journal, now, queue, run_what_is_ready, take_turns
 from .virtual_time import LoopClock, ManualClock, VirtualTimeLoop
 
 virtual_time = pytest.mark.virtual_time
@@ -259,47 +260,6 @@ async def test_a_bucket_and_no_limit_are_limiters() -> None:
         assert "0 in flight" in repr(limiter)
 
 
-def test_a_bucket_in_use_on_another_loop_says_so() -> None:
-    bucket = TokenBucket(TWO_A_SECOND)
-
-    async def enter() -> None:
-        async with bucket.slot():
-            pass
-
-    other = asyncio.new_event_loop()
-    slot = None
-
-    async def hold() -> Any:
-        nonlocal slot
-        slot = bucket.slot()
-        await slot.__aenter__()
-
-    try:
-        other.run_until_complete(hold())
-        with pytest.raises(WrongLoopError, match="another event loop; make one for each loop"):
-            asyncio.run(enter())
-        assert slot is not None
-        other.run_until_complete(slot.__aexit__(None, None, None))
-    finally:
-        other.close()
-
-
-def test_a_bucket_that_is_not_in_use_may_move_to_another_loop_and_keeps_its_pace() -> None:
-    clock = ManualClock()
-    bucket = TokenBucket(TWO_A_SECOND, clock=clock)
-
-    async def use_at_once() -> None:
-        await (await enter(bucket)).__aexit__(None, None, None)
-
-    async def use_after_half_a_second() -> None:
-        [waiter] = await queue(bucket, 1)
-        clock.advance(0.5)
-        await (await waiter).__aexit__(None, None, None)
-
-    asyncio.run(use_at_once())
-    asyncio.run(use_after_half_a_second())
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
@@ -325,13 +285,6 @@ async def test_another_limit_counts_from_the_next_request_and_keeps_the_rung() -
     assert log.granted["c"] - log.granted["b"] == 0.5
     with pytest.raises(TypeError, match="limit is a RateLimit, not float"):
         log.bucket.limit = 0.5  # type: ignore[assignment]  # that is what is tested
-
-
-@virtual_time
-async def test_a_bucket_can_begin_with_a_wait() -> None:
-    log = Journal(TokenBucket(TWO_A_SECOND, clock=LoopClock(), ready_at=now() + 3))
-    await log.ask("a")
-    assert log.granted["a"] == 3.0
 
 
 # --- no limit -------------------------------------------------------------------------------------

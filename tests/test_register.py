@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from itertools import groupby
 from typing import Any, get_args
 
 import httpx
 import pytest
 
-from statuslookup import RateLimit, RateLimitedError, SMSFire, StatusClient, TokenBucket
+from statuslookup import LimiterStats, RateLimit, RateLimitedError, SMSFire, StatusClient, TokenBucket
 from statuslookup._register import SharedBucket
 from statuslookup.sandbox import Counting, Sandbox
 
@@ -195,6 +196,72 @@ async def test_the_next_client_waits_as_long_as_a_429_asked_for() -> None:
     assert server.times[1] >= 0.05 + 1.1 - 1e-6
 
 
+@virtual_time
+async def test_a_client_for_each_lookup_learns_of_the_limit_like_one_for_all() -> None:
+    """The provider allows a quarter of what it documents."""
+
+    async def look_up_for_a_minute(port: int, *, keeps_client: bool) -> Sandbox:
+        sandbox = Sandbox(rate_limit=RateLimit(1, per=2.0), counting="sliding_window", latency=0.05)
+        provider = SMSFire("sandbox", base_url=f"http://localhost:{port}")
+
+        clock = LoopClock()
+
+        def new_client() -> StatusClient[Any, Any]:
+            return client_of(httpx.ASGITransport(sandbox), provider, clock=clock)
+
+        client = new_client()
+        ends_at = clock.time() + 60
+        while clock.time() < ends_at:
+            await client.get(1)
+            if not keeps_client:
+                await client.aclose()
+                client = new_client()
+        await client.aclose()
+        return sandbox
+
+    one = await look_up_for_a_minute(81, keeps_client=True)
+    many = await look_up_for_a_minute(82, keeps_client=False)
+    assert one.rejections >= 2
+    assert many.rejections <= one.rejections + 1
+
+
+@virtual_time
+async def test_a_rate_that_was_slowed_comes_back_over_many_clients() -> None:
+    server, clock = FakeServer(lambda number: 429 if number <= 2 else 200, latency=0.0), LoopClock()
+    rates: list[float] = []
+    began_at = clock.time()
+    while clock.time() - began_at < 100:
+        async with client_of(server, clock=clock) as client:
+            await client.get(1)
+            rates.append(bucket_of(client).stats().rate)
+    assert [rate for rate, _ in groupby(rates)] == [0.5, 1.0, 2.0]
+    # Two clients a second are made, and 30 calm seconds lie between the rates.
+    assert rates.count(0.5) == pytest.approx(15, abs=2)
+    assert rates.count(1.0) == pytest.approx(30, abs=2)
+
+
+@virtual_time
+async def test_what_was_left_behind_is_kept_only_as_long_as_it_takes_to_come_back_from() -> None:
+    clock = ManualClock()
+
+    def next_rate() -> float:
+        part = share(2, clock=clock)
+        rate = part.bucket.stats().rate
+        part.release()
+        return rate
+
+    part = share(2, clock=clock)
+    for _ in range(2):
+        async with part.bucket.slot() as slot:
+            slot.rejected(0.0)
+        clock.advance(4)
+    part.release()
+    clock.advance(55)
+    assert next_rate() == 0.5
+    clock.advance(1)
+    assert next_rate() == 2.0
+
+
 def test_the_next_client_does_not_come_too_early_in_the_next_asyncio_run() -> None:
     server = FakeServer(latency=0.0)
     times: list[float] = []
@@ -246,7 +313,9 @@ def test_a_loop_that_closed_is_waited_for_once() -> None:
     assert asyncio.run(wait_of_the_next()) == pytest.approx(0.6)
     clock.advance(0.6)
     assert asyncio.run(wait_of_the_next()) == 0.0
+    # It has nothing to say any more when its client goes at last.
     part.release()
+    assert asyncio.run(wait_of_the_next()) == 0.0
 
 
 @virtual_time
@@ -261,7 +330,7 @@ async def test_a_request_that_is_still_under_way_counts_as_late_as_now() -> None
         following.release()
 
 
-def test_of_what_two_loops_leave_behind_the_later_moment_holds() -> None:
+def test_of_what_two_loops_leave_behind_the_later_holds() -> None:
     clock = ManualClock()
     with asyncio.Runner() as first, asyncio.Runner() as second:
 
@@ -272,14 +341,16 @@ def test_of_what_two_loops_leave_behind_the_later_moment_holds() -> None:
                     slot.rejected(retry_after)
             return part
 
-        async def wait_of_the_next() -> float:
+        async def next_stats() -> LimiterStats:
             part = share(2, clock=clock)
             part.release()
-            return part.bucket.stats().frozen_for
+            return part.bucket.stats()
 
         frozen = first.run(open_and_use(30.0))
         with pytest.warns(RuntimeWarning, match="two event loops"):
             free = second.run(open_and_use(None))
         frozen.release()
         free.release()
-        assert second.run(wait_of_the_next()) == pytest.approx(30.0)
+        for runner in (second, first):
+            stats = runner.run(next_stats())
+            assert (stats.rate, round(stats.frozen_for, 6)) == (1.0, 30.0)

@@ -235,7 +235,7 @@ async def test_many_budgets_cost_no_more_each_than_a_few() -> None:
         part.release()
     clock.advance(1)
     share(budget="last", clock=clock).release()
-    assert list(register._ready_at) == [("last", clock)]
+    assert list(register._left_behind) == [("last", clock)]
 
 
 def test_times_of_different_clocks_are_not_mixed() -> None:
