@@ -1,7 +1,7 @@
 """Which keys ride in the next request: queues, lanes, and one question for equal keys."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from ._model import AnswerT, KeyT
@@ -23,14 +23,13 @@ class Entry(Generic[KeyT, AnswerT]):
 
     __slots__ = ("_others", "attempts", "batch", "failure", "key", "lane", "laps", "waiter")
 
-    def __init__(
-        self, key: KeyT, lane: "Lane[KeyT, AnswerT]", waiter: "Waiter[KeyT, AnswerT] | None"
-    ) -> None:
+    def __init__(self, key: KeyT, lane: "Lane[KeyT, AnswerT]", waiter: "Waiter[KeyT, AnswerT]") -> None:
         self.key = key
-        self.lane: Lane[KeyT, AnswerT] | None = lane
-        self.waiter = waiter
+        self.lane = lane
+        """Where it queues, now or if it is to be asked again: in the first lane, or in that of ``waiter``."""
+        self.waiter: Waiter[KeyT, AnswerT] | None = waiter
         # Nearly every key has one waiter, so the rest have a place of their own that is rarely made.
-        self._others: dict[Waiter[KeyT, AnswerT], None] | None = None
+        self._others: dict[Waiter[KeyT, AnswerT], Lane[KeyT, AnswerT]] | None = None
         self.batch: Batch[KeyT, AnswerT] | None = None
         """The batch that carries the key; ``None`` while it is queued in its lane."""
         self.attempts = 0
@@ -39,19 +38,26 @@ class Entry(Generic[KeyT, AnswerT]):
         self.laps: list[tuple[float, float, float]] | None = None
         """When each request that failed was asked for, sealed and over."""
 
-    def add(self, waiter: "Waiter[KeyT, AnswerT]") -> None:
-        if self.waiter is None or self.waiter is waiter:
-            self.waiter = waiter
+    def add(self, waiter: "Waiter[KeyT, AnswerT]", lane: "Lane[KeyT, AnswerT]") -> None:
+        if self.waiter is None:
+            # It is in flight, and its waiters have left, maybe with their lanes.
+            self.waiter, self.lane = waiter, lane
         elif self._others is None:
-            self._others = {waiter: None}
+            self._others = {waiter: lane}
         else:
-            self._others[waiter] = None
+            self._others[waiter] = lane
 
-    def remove(self, waiter: "Waiter[KeyT, AnswerT]") -> None:
-        if self._others is not None:
-            self._others.pop(waiter, None)
-        if self.waiter is waiter:
-            self.waiter = self._others.popitem()[0] if self._others else None
+    def remove(self, waiter: "Waiter[KeyT, AnswerT]") -> "Lane[KeyT, AnswerT] | None":
+        """Forget the waiter; if another takes the place of ``self.waiter``, return that one's lane."""
+        if self.waiter is not waiter:
+            if self._others is not None:
+                self._others.pop(waiter, None)
+            return None
+        if not self._others:
+            self.waiter = None
+            return None
+        self.waiter, lane = self._others.popitem()
+        return lane
 
     def settle(self, end: AnswerT | StatusLookupError | None) -> None:
         waiter, others = self.waiter, self._others
@@ -67,58 +73,45 @@ class Entry(Generic[KeyT, AnswerT]):
 class Lane(Generic[KeyT, AnswerT]):
     """A queue of entries, first come, first served.
 
-    ``on_taken`` is called after a batch took some, and after the batcher was closed.
+    ``on_room`` is called when there are fewer than before: a batch took some, one left, or all were ended.
     """
 
-    __slots__ = ("_entries", "_size", "is_open", "on_taken")
+    __slots__ = ("_entries", "on_room")
 
-    def __init__(self, on_taken: Callable[[], object] | None = None) -> None:
-        self.on_taken = on_taken
-        self.is_open = True
-        self._size = 0
-        # An entry that left is not searched for: it is passed over when its turn comes.
-        self._entries: deque[Entry[KeyT, AnswerT]] = deque()
+    def __init__(self, on_room: Callable[[], object] | None = None) -> None:
+        self.on_room = on_room
+        # A dict finds its first key by going over all that were deleted before it; an ordered one does not.
+        self._entries: OrderedDict[Entry[KeyT, AnswerT], None] = OrderedDict()
 
     def __len__(self) -> int:
-        return self._size
+        return len(self._entries)
 
     def append(self, entry: Entry[KeyT, AnswerT]) -> None:
-        self._entries.append(entry)
-        self._size += 1
+        self._entries[entry] = None
 
     def appendleft(self, entry: Entry[KeyT, AnswerT]) -> None:
-        self._entries.appendleft(entry)
-        self._size += 1
+        self._entries[entry] = None
+        self._entries.move_to_end(entry, last=False)
 
-    def left(self) -> None:
-        """Note that an entry, whose ``lane`` is another now, is not queued here any more."""
-        self._size -= 1
-        if not self._size:
-            self._entries.clear()
-        elif len(self._entries) > 2 * self._size + 64:
-            self._entries = deque(self)
-
-    def __iter__(self) -> Iterator[Entry[KeyT, AnswerT]]:
-        return (entry for entry in self._entries if entry.lane is self)
+    def remove(self, entry: Entry[KeyT, AnswerT]) -> None:
+        del self._entries[entry]
+        self._tell()
 
     def take(self, most: int, batch: list[Entry[KeyT, AnswerT]]) -> None:
         """Move up to ``most`` entries to the batch."""
-        taken = min(most, self._size)
-        if not taken:
-            return
-        self._size -= taken
-        pop = self._entries.popleft
-        while taken:
-            entry = pop()
-            if entry.lane is self:
-                batch.append(entry)
-                taken -= 1
-        if self.on_taken is not None:
-            self.on_taken()
+        entries = self._entries
+        taken = min(most, len(entries))
+        if taken:
+            batch.extend(entries.popitem(last=False)[0] for _ in range(taken))
+            self._tell()
 
     def clear(self) -> None:
         self._entries.clear()
-        self._size = 0
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.on_room is not None:
+            self.on_room()
 
 
 class Batch(Generic[KeyT, AnswerT]):
@@ -155,25 +148,22 @@ class Batcher(Generic[KeyT, AnswerT]):
     def in_flight(self) -> int:
         return len(self._open) - self.queued
 
-    def open_lane(self, on_taken: Callable[[], object]) -> Lane[KeyT, AnswerT]:
+    def open_lane(self, on_room: Callable[[], object]) -> Lane[KeyT, AnswerT]:
         """Return a lane that shares with its like what ``first`` leaves."""
-        lane: Lane[KeyT, AnswerT] = Lane(on_taken)
+        lane: Lane[KeyT, AnswerT] = Lane(on_room)
         self._others.append(lane)
         return lane
 
     def close_lane(self, lane: Lane[KeyT, AnswerT]) -> None:
-        """Take a lane out; what others still wait for in it goes to ``first``."""
-        lane.is_open = False
+        """Take out a lane whose waiters have left all their keys."""
         # It leads to whoever has the lane: a cycle.
-        lane.on_taken = None
+        lane.on_room = None
         self._others = deque(other for other in self._others if other is not lane)
-        for entry in list(lane):
-            self._move_to_first(entry)
 
     def join(
         self, key: KeyT, waiter: Waiter[KeyT, AnswerT], lane: Lane[KeyT, AnswerT]
     ) -> Entry[KeyT, AnswerT]:
-        """Let the waiter wait for the key: in the lane, or where the key is already."""
+        """Let somebody new wait for the key: in the lane, or where the key is already."""
         entry = self._open.get(key)
         if entry is None:
             entry = self._open[key] = Entry(key, lane, waiter)
@@ -181,28 +171,32 @@ class Batcher(Generic[KeyT, AnswerT]):
             self.queued += 1
             return entry
         self.coalesced += 1
-        entry.add(waiter)
+        entry.add(waiter, lane)
         if lane is self.first and entry.lane is not lane:
-            self._move_to_first(entry)
+            self._move(entry, lane)
         return entry
 
-    def _move_to_first(self, entry: Entry[KeyT, AnswerT]) -> None:
-        lane, entry.lane = entry.lane, self.first
-        if entry.batch is None:
-            if lane is not None:
-                lane.left()
-            self.first.append(entry)
-
     def leave(self, entry: Entry[KeyT, AnswerT], waiter: Waiter[KeyT, AnswerT]) -> None:
-        """Forget the waiter, and the key too if nobody else waits for it and it is not in flight."""
-        entry.remove(waiter)
-        if entry.waiter is None and entry.batch is None and self._open.get(entry.key) is entry:
+        """Forget the waiter, and the key too if nobody else waits for it and it is not in flight.
+
+        If it was queued in the waiter's lane, it goes on to the lane of somebody who still wants it: in a
+        lane that others fill, its waiter would have no room, whatever its deadlines say.
+        """
+        lane = entry.remove(waiter)
+        if lane is not None:
+            if entry.lane is not self.first:
+                self._move(entry, lane)
+        elif entry.waiter is None and entry.batch is None and self._open.get(entry.key) is entry:
             self._drop(entry)
 
+    def _move(self, entry: Entry[KeyT, AnswerT], lane: Lane[KeyT, AnswerT]) -> None:
+        left, entry.lane = entry.lane, lane
+        if entry.batch is None and left is not lane:
+            lane.append(entry)
+            left.remove(entry)
+
     def _drop(self, entry: Entry[KeyT, AnswerT]) -> None:
-        lane, entry.lane = entry.lane, None
-        if lane is not None:
-            lane.left()
+        entry.lane.remove(entry)
         del self._open[entry.key]
         self.queued -= 1
 
@@ -250,8 +244,6 @@ class Batcher(Generic[KeyT, AnswerT]):
             if batch is not None:
                 entry.laps = entry.laps or []
                 entry.laps.append((batch.asked_at, batch.sealed_at, now))
-            if entry.lane is None or not entry.lane.is_open:
-                entry.lane = self.first
             entry.lane.appendleft(entry)
             self.queued += 1
         return self.queued - queued_before
@@ -267,12 +259,9 @@ class Batcher(Generic[KeyT, AnswerT]):
         self.end = error
         entries = list(self._open.values())
         self._open.clear()
-        self.first.clear()
-        for lane in self._others:
-            lane.clear()
         self.queued = 0
         for entry in entries:
             entry.settle(error)
+        self.first.clear()
         for lane in self._others:
-            if lane.on_taken is not None:
-                lane.on_taken()
+            lane.clear()

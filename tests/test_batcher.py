@@ -183,23 +183,47 @@ def test_what_is_put_back_goes_to_the_front_in_its_order() -> None:
     assert seal(batcher, 9).keys() == [1, 2, 3, 4]
 
 
-def test_a_closed_lane_leaves_what_others_want_to_the_first_lane() -> None:
+def test_what_others_want_goes_to_their_lanes_when_its_waiter_leaves() -> None:
+    batcher = Keys()
+    calls: list[str] = []
+    leaving, other = batcher.open_lane(lambda: calls.append("room")), batcher.open_lane(int)
+    gone = Recorder()
+    entries = [batcher.join(key, gone, leaving) for key in (1, 2, 3)]
+    flying = seal(batcher, 1)
+    assert flying.keys() == [1]
+    stays = fill(batcher, other, [4, 2, 1])
+    calls.clear()
+    for entry in entries:
+        batcher.leave(entry, gone)
+    assert (len(leaving), len(other), calls) == (0, 2, ["room", "room"])
+    batcher.close_lane(leaving)
+    batcher.put_back(flying.entries, now=0.0)
+    batch = seal(batcher, 9)
+    assert batch.keys() == [1, 4, 2]
+    batcher.finish(batch, {1: None, 2: "sent", 4: None})
+    assert (gone.ends, stays.ends, counts(batcher)) == ([], [(1, None), (4, None), (2, "sent")], (0, 0))
+
+
+def test_a_key_that_its_waiters_left_in_flight_is_asked_again_in_the_lane_of_the_next_one() -> None:
     batcher = Keys()
     closing, other = batcher.open_lane(int), batcher.open_lane(int)
     gone = Recorder()
-    entries = [batcher.join(key, gone, closing) for key in (1, 2, 3)]
-    stays = fill(batcher, other, [2])
-    flying = seal(batcher, 1)
-    assert flying.keys() == [1]
-    fill(batcher, other, [1])
-    for entry in entries:
-        batcher.leave(entry, gone)
+    entry = batcher.join(1, gone, closing)
+    flying = seal(batcher, 9)
+    batcher.leave(entry, gone)
     batcher.close_lane(closing)
+    fill(batcher, other, [1])
     batcher.put_back(flying.entries, now=0.0)
-    batch = seal(batcher, 9)
-    assert batch.keys() == [1, 2]
-    batcher.finish(batch, {1: None, 2: "sent"})
-    assert (gone.ends, stays.ends, counts(batcher)) == ([], [(2, "sent")], (0, 0))
+    assert len(other) == 1
+    assert seal(batcher, 9).keys() == [1]
+
+
+def test_a_lane_is_told_when_a_key_of_its_is_asked_for_by_the_first_lane() -> None:
+    batcher = Keys()
+    calls: list[str] = []
+    fill(batcher, batcher.open_lane(lambda: calls.append("room")), [1, 2])
+    fill(batcher, batcher.first, [2])
+    assert calls == ["room"]
 
 
 def test_closing_settles_queued_and_in_flight_and_forgets_them() -> None:
@@ -239,16 +263,18 @@ def test_a_batch_that_is_finished_in_parts_settles_each_key_once() -> None:
 class Visitor(Recorder):
     """A waiter of one key."""
 
-    def __init__(self, key: int) -> None:
+    def __init__(self, key: int, lane: int) -> None:
         super().__init__()
         self.key = key
+        self.lane = lane
         self.entry: Entry[int, str] | None = None
 
 
 class BatcherMachine(RuleBasedStateMachine):
     """The model: one list of keys for each lane and each batch, and one of the waiters of each open key.
 
-    Lane 0 is the first one. A key is in exactly one list, and its home is the lane in which it queues.
+    Lane 0 is the first one. A key is in exactly one list, and its home is the lane in which it queues: the
+    first one, or that of the first in its list of waiters.
     """
 
     lanes = Bundle[int]("lanes")
@@ -280,14 +306,15 @@ class BatcherMachine(RuleBasedStateMachine):
 
     @rule(lane=consumes(lanes))
     def close_lane(self, lane: int) -> None:
+        for visitor in self.expected:
+            if visitor.lane == lane:
+                self.leave(visitor)
         self.batcher.close_lane(self.real_lanes[lane])
-        moved = self.queues.pop(lane)
-        self.queues[0] += moved
-        self.homes.update(dict.fromkeys(moved, 0))
+        assert self.queues.pop(lane) == []
 
     @rule(target=visitors, key=keys, lane=st.one_of(st.just(0), lanes))
     def join(self, key: int, lane: int) -> Visitor:
-        visitor = Visitor(key)
+        visitor = Visitor(key, lane)
         visitor.entry = self.batcher.join(key, visitor, self.real_lanes[lane])
         self.expected[visitor] = []
         if key not in self.waiting:
@@ -295,24 +322,38 @@ class BatcherMachine(RuleBasedStateMachine):
             self.homes[key] = lane
         else:
             self.coalesced += 1
-            if lane == 0 and self.homes[key] != 0:
-                if key in self.queues.get(self.homes[key], ()):
-                    self.queues[self.homes[key]].remove(key)
-                    self.queues[0].append(key)
-                self.homes[key] = 0
+            if not self.waiting[key]:
+                self.homes[key] = lane
+            elif lane == 0:
+                self.move(key, lane)
         self.waiting.setdefault(key, []).append(visitor)
         return visitor
+
+    def move(self, key: int, lane: int) -> None:
+        home = self.homes[key]
+        if home not in (0, lane):
+            self.homes[key] = lane
+            if key in self.queues[home]:
+                self.queues[home].remove(key)
+                self.queues[lane].append(key)
 
     @rule(visitor=visitors)
     def leave(self, visitor: Visitor) -> None:
         assert visitor.entry is not None
         self.batcher.leave(visitor.entry, visitor)
-        if visitor in self.waiting.get(visitor.key, ()):
-            self.waiting[visitor.key].remove(visitor)
+        waiting = self.waiting.get(visitor.key, [])
+        if visitor not in waiting:
+            return
+        was_first = waiting[0] is visitor
+        waiting.remove(visitor)
+        if not waiting:
             queue = self.queues.get(self.homes[visitor.key], [])
-            if not self.waiting[visitor.key] and visitor.key in queue:
+            if visitor.key in queue:
                 queue.remove(visitor.key)
                 del self.waiting[visitor.key]
+        elif was_first:
+            waiting.insert(0, waiting.pop())
+            self.move(visitor.key, waiting[0].lane)
 
     @rule(target=batches, most=st.integers(1, 7))
     def seal(self, most: int) -> int:
@@ -347,7 +388,6 @@ class BatcherMachine(RuleBasedStateMachine):
         again, self.flying[batch] = self.flying[batch], []
         for key in reversed(again):
             if self.waiting[key]:
-                self.homes[key] = self.homes[key] if self.homes[key] in self.queues else 0
                 self.queues[self.homes[key]].insert(0, key)
             else:
                 del self.waiting[key]

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from statuslookup import IncompleteError, RateLimit
 from statuslookup.sandbox import Sandbox
 
 from .fakes import FakeServer, Tens, client_of, now, sandbox_of, smsfire_client, ticks
@@ -116,6 +117,29 @@ async def test_bulk_calls_of_the_same_keys_send_them_once() -> None:
         results = await asyncio.gather(*(client.get_many(range(200)) for _ in range(5)))
     assert all(result == {key: key * 10 for key in range(200)} for result in results)
     assert server.requests == 2
+
+
+@pytest.mark.parametrize("how", ["its deadline passes", "it is cancelled", "it is asked for by get", "429"])
+async def test_a_bulk_call_ends_in_its_time_whatever_becomes_of_keys_that_others_share(how: str) -> None:
+    server = FakeServer(lambda number: 429 if how == "429" and number > 1 else 200)
+    async with client_of(server, Tens(max_batch=2, rate_limit=RateLimit(1, per=5.0))) as client:
+        await client.get(0)
+        started = now()
+        bulk = asyncio.create_task(client.get_many(range(1, 10), timeout=0.3))
+        await ticks()
+        other = asyncio.create_task(client.get_many([1, 2, 3, 4], timeout=0.6 if "deadline" in how else None))
+        await asyncio.sleep(0.4)
+        if how == "it is cancelled":
+            other.cancel()
+        elif how == "it is asked for by get":
+            await asyncio.gather(*(client.get(key) for key in (1, 2, 3, 4)))
+        await asyncio.wait([bulk], timeout=20)
+        assert bulk.done()
+        assert isinstance(bulk.exception(), IncompleteError)
+        assert now() - started < (11 if "get" in how else 1.5)
+        other.cancel()
+        await asyncio.wait([other])
+        assert client.stats().queued == 0
 
 
 async def test_a_bulk_call_makes_way_for_any_number_of_gets() -> None:
