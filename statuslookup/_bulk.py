@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Generic, TypeAlias
 
 from ._batcher import Entry
@@ -38,7 +38,8 @@ async def ends_of(
                 is_fed = feeder.done()
                 if is_fed:
                     feeder.result()
-            elif not is_fed and (room := bulk.room):
+            # Repeated keys take none of the places in a batch, so one round may leave room for more.
+            while not is_fed and feeder is None and (room := bulk.room):
                 more = [check(key) for key in islice(iterator, room)]
                 is_fed = len(more) < room
                 bulk.add(more)
@@ -80,6 +81,8 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         self._lane = line.batcher.open_lane(self.notify)
         self._open: dict[KeyT, tuple[Entry[KeyT, AnswerT], float]] = {}
         self._repeats: Counter[KeyT] = Counter()
+        self._owed = 0
+        """How many keys were added whose end was not taken yet."""
         self._ends: list[tuple[KeyT, AnswerT | StatusLookupError | None]] = []
         self._timer: Timer | None = None
         self._listeners: list[asyncio.Future[None]] = []
@@ -94,14 +97,15 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         if self._line.batcher.end is not None:
             return 0
         most = self._line.max_batch
-        if len(self._lane) >= most or len(self._open) + len(self._ends) >= 20 * most:
+        if len(self._lane) >= most:
             return 0
-        return 2 * most - len(self._lane)
+        return min(2 * most - len(self._lane), 20 * most - self._owed)
 
     def add(self, keys: Sequence[KeyT]) -> None:
-        """Queue keys; their deadline counts from here."""
+        """Queue keys, whose deadline counts from here; one that is open already ends with that one."""
         line = self._line
         line.lookups += len(keys)
+        self._owed += len(keys)
         deadline = line.clock.time() + (self._timeout or 0.0)
         for key in keys:
             if key in self._open:
@@ -134,20 +138,22 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         """Return the ends that came since the last time, which makes room for keys."""
         ends, self._ends = self._ends, []
         if ends:
+            self._owed -= len(ends)
             self.notify()
         return ends
 
     def _expire(self, timeout: float) -> None:
         self._timer = None
         now = self._line.clock.time()
-        late = [(key, entry) for key, (entry, deadline) in self._open.items() if deadline <= now]
-        for key, entry in late:
+        # Those who were queued first come first, and so do their deadlines.
+        late = list(takewhile(lambda item: item[1][1] <= now, self._open.items()))
+        for key, (entry, _) in late:
             error = self._line.too_late(entry, timeout)
             self._line.batcher.leave(entry, self)
             self.settle(key, error)
         self._line.dispatcher.rest()
         if self._open:
-            next_deadline = min(deadline for _, deadline in self._open.values())
+            _, next_deadline = next(iter(self._open.values()))
             self._timer = self._line.clock.call_later(next_deadline - now, self._expire, timeout)
 
     def close(self) -> None:

@@ -182,11 +182,11 @@ class StatusClient(Generic[KeyT, AnswerT]):
         """Yield one ``Outcome`` for each key as soon as it is known, in bounded memory whatever their number.
 
         Keys are taken from ``keys`` as they are needed, and a slow reader slows the lookups down. The order
-        is that of the answers; a key that comes twice has two outcomes. ``timeout``, in seconds, replaces
-        the client's, and counts for each key from when it is queued. Lookups by ``get`` go first. A key that
-        fails is an outcome with its ``error``. What ends the stream is ``AuthenticationError``,
-        ``ClosedError``, a bad key (``TypeError``, ``ValueError``) and what ``keys`` itself raises. Leaving
-        the loop early withdraws what was not sent.
+        is that of the answers. A key that comes twice has two outcomes; while the first is open, the second
+        shares its end, a deadline too. ``timeout``, in seconds, replaces the client's, and counts for each
+        key from when it is queued. Lookups by ``get`` go first. A key that fails is an outcome with its
+        ``error``. What ends the stream is ``AuthenticationError``, ``ClosedError``, a bad key (``TypeError``,
+        ``ValueError``) and what ``keys`` itself raises. Leaving the loop early withdraws what was not sent.
         """
         async with aclosing(self._ends_of(keys, timeout)) as batches:
             async for ends in batches:

@@ -14,6 +14,7 @@ from statuslookup import (
     ClosedError,
     CustomId,
     IncompleteError,
+    LookupTimeoutError,
     MessageStatus,
     Outcome,
     RateLimit,
@@ -25,6 +26,8 @@ from statuslookup import (
 from statuslookup.sandbox import Sandbox
 from statuslookup.smsfire import MessageKey
 
+from .fakes import FakeServer
+from .fakes import client_of as tens_client_of
 from .virtual_time import LoopClock
 
 pytestmark = pytest.mark.virtual_time
@@ -83,6 +86,66 @@ async def test_a_key_that_comes_twice_has_two_outcomes() -> None:
     async with client_of(sandbox_of(3)) as client:
         found = await outcomes(client, [1, 2, 1, CustomId("c1"), 1])
     assert Counter(outcome.key for outcome in found) == {1: 3, 2: 1, CustomId("c1"): 1}
+
+
+@pytest.mark.parametrize("as_async", [False, True], ids=["iterable", "async iterable"])
+async def test_a_long_run_of_one_key_takes_bounded_memory_and_does_not_hold_up_the_loop(
+    as_async: bool,
+) -> None:
+    taken = at_last_tick = most_at_once = read = most_ahead = 0
+
+    def keys() -> Iterator[int]:
+        nonlocal taken, most_ahead
+        for _ in range(50_000):
+            taken += 1
+            most_ahead = max(most_ahead, taken - read)
+            yield 1
+
+    async def async_keys() -> AsyncIterator[int]:
+        for key in keys():
+            yield key
+
+    async def tick() -> None:
+        nonlocal at_last_tick, most_at_once
+        while True:
+            most_at_once = max(most_at_once, taken - at_last_tick)
+            at_last_tick = taken
+            await asyncio.sleep(0.001)
+
+    async with client_of(sandbox_of(10)) as client:
+        ticker = asyncio.create_task(tick())
+        async for outcome in client.stream(async_keys() if as_async else keys()):
+            read += 1
+            assert outcome.status is not None
+        ticker.cancel()
+        assert client.stats().requests == -(-50_000 // 4000)
+    assert read == 50_000
+    # Of an async iterable, one key more is taken before it waits for room.
+    assert most_ahead <= 4001
+    assert most_at_once <= 4001
+
+
+async def test_a_repeated_key_takes_no_place_in_a_batch() -> None:
+    sandbox = sandbox_of(400, RateLimit(2, 1))
+    async with client_of(sandbox) as client:
+        await outcomes(client, (key for key in range(400) for _ in range(3)))
+    assert sandbox.requests == 2
+
+
+async def test_a_repeated_key_shares_the_deadline_of_the_first() -> None:
+    server = FakeServer(latency=5.0)
+    async with tens_client_of(server, timeout=1.0) as client:
+
+        async def twice() -> AsyncIterator[int]:
+            yield 1
+            await asyncio.sleep(0.7)
+            yield 1
+
+        started = asyncio.get_running_loop().time()
+        errors = [outcome.error async for outcome in client.stream(twice())]
+        assert [type(error) for error in errors] == [LookupTimeoutError] * 2
+        assert errors[0] is not errors[1]
+        assert asyncio.get_running_loop().time() - started == pytest.approx(1.0)
 
 
 async def test_outcomes_come_before_the_keys_are_over() -> None:
