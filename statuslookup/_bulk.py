@@ -26,18 +26,17 @@ async def ends_of(
     ``check`` sees each key just before it is queued. What is raised by it, or by the keys, ends everything.
     """
     bulk = BulkLookup(line, timeout)
-    feeder: asyncio.Task[None] | None = None
+    feeder: asyncio.Task[bool] | None = None
     if isinstance(keys, AsyncIterable):
-        feeder = asyncio.ensure_future(_feed(bulk, keys, check))
+        feeder = line.start_feeder(_feed(bulk, keys, check))
         feeder.add_done_callback(lambda _: bulk.notify())
     iterator = iter(keys) if isinstance(keys, Iterable) else iter(())
     is_fed = False
     try:
         while True:
-            if feeder is not None:
-                is_fed = feeder.done()
-                if is_fed:
-                    feeder.result()
+            # One that was cancelled because the client was closed has nothing more to say.
+            if feeder is not None and feeder.done() and not (bulk.is_over and feeder.cancelled()):
+                is_fed = feeder.result()
             # Repeated keys take none of the places in a batch, so one round may leave room for more.
             while not is_fed and feeder is None and (room := bulk.room):
                 more = [check(key) for key in islice(iterator, room)]
@@ -64,12 +63,16 @@ async def ends_of(
 
 async def _feed(
     bulk: "BulkLookup[KeyT, AnswerT]", keys: AsyncIterable[KeyT], check: Callable[[KeyT], KeyT]
-) -> None:
+) -> bool:
+    """Queue the keys; return whether that were all of them."""
     async for key in keys:
         checked = check(key)
         while not bulk.room:
+            if bulk.is_over:
+                return False
             await bulk.changed()
         bulk.add([checked])
+    return True
 
 
 class BulkLookup(Generic[KeyT, AnswerT]):
@@ -85,7 +88,13 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         """How many keys were added whose end was not taken yet."""
         self._ends: list[tuple[KeyT, AnswerT | StatusLookupError | None]] = []
         self._timer: Timer | None = None
+        self._is_closed = False
         self._listeners: list[asyncio.Future[None]] = []
+
+    @property
+    def is_over(self) -> bool:
+        """True if no key can be added any more: it was closed, or the client was."""
+        return self._is_closed or self._line.batcher.end is not None
 
     @property
     def is_idle(self) -> bool:
@@ -93,8 +102,8 @@ class BulkLookup(Generic[KeyT, AnswerT]):
 
     @property
     def room(self) -> int:
-        """How many keys to add now: none if a batch is queued, too many ends wait, or it is closed."""
-        if self._line.batcher.end is not None:
+        """How many keys to add now: none if a batch is queued, too many ends wait, or it is over."""
+        if self.is_over:
             return 0
         most = self._line.max_batch
         if len(self._lane) >= most:
@@ -158,6 +167,7 @@ class BulkLookup(Generic[KeyT, AnswerT]):
 
     def close(self) -> None:
         """Withdraw what is open."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
         for entry, _ in self._open.values():

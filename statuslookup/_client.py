@@ -279,11 +279,10 @@ class StatusClient(Generic[KeyT, AnswerT]):
         line, sender = self._line, self._sender
         if line is None or sender is None:
             return
-        line.batcher.close(ClosedError("the client was closed before the status was known"))
         # A cancelled caller still leaves nothing behind; what is awaited here has been told to end.
         with anyio.CancelScope(shield=True):
             try:
-                await line.dispatcher.aclose()
+                await line.aclose(ClosedError("the client was closed before the status was known"))
             finally:
                 self._release()
                 # The shield does not hold back Task.cancel().

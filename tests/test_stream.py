@@ -58,6 +58,12 @@ async def outcomes(client: Client, keys: object) -> list[Outcome[MessageKey, Mes
     return [outcome async for outcome in client.stream(keys)]  # type: ignore[call-overload] # also tries bad ones
 
 
+async def outcomes_of(
+    stream: AsyncIterator[Outcome[int, MessageStatus]],
+) -> list[Outcome[int, MessageStatus]]:
+    return [outcome async for outcome in stream]
+
+
 @pytest.mark.parametrize("make", [list, iter, slowly])
 async def test_every_key_has_one_outcome(make: Callable[[range], object]) -> None:
     async with client_of(sandbox_of(1000)) as client:
@@ -249,6 +255,58 @@ async def test_a_closed_client_ends_the_stream() -> None:
         await client.aclose()
         with pytest.raises(ClosedError):
             await task
+
+
+@pytest.mark.parametrize("pause", [0.0, 1.0, None], ids=["waits for room", "sleeps", "waits for ever"])
+async def test_closing_the_client_of_a_stream_that_is_not_read_leaves_no_task(pause: float | None) -> None:
+    async def keys() -> AsyncIterator[int]:
+        for key in range(1_000_000):
+            yield key
+            if pause is not None:
+                await asyncio.sleep(pause)
+            elif key == 600:
+                await asyncio.Event().wait()
+
+    client = client_of(sandbox_of(10))
+    async with client, aclosing(client.stream(keys())) as stream:
+        await anext(stream)
+        await asyncio.sleep(10)
+        await client.aclose()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        with pytest.raises(ClosedError):
+            await outcomes_of(stream)
+
+
+async def test_closing_while_a_stream_waits_for_its_keys_ends_it() -> None:
+    async with client_of(sandbox_of(10)) as client:
+        task = asyncio.create_task(outcomes(client, slowly(range(10), 1000.0)))
+        await asyncio.sleep(10)
+        await client.aclose()
+        with pytest.raises(ClosedError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_the_keys_themselves_may_close_the_client() -> None:
+    client = client_of(sandbox_of(10))
+
+    async def keys() -> AsyncIterator[int]:
+        yield 1
+        await client.aclose()
+        yield 2
+
+    with pytest.raises(ClosedError):
+        await outcomes(client, keys())
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_was_answered_before_the_client_was_closed_is_not_lost() -> None:
+    client = client_of(sandbox_of(10))
+    async with client, aclosing(client.stream(slowly(range(5)))) as stream:
+        await anext(stream)
+        await asyncio.sleep(10)
+        await client.aclose()
+        assert len(await outcomes_of(stream)) == 4
 
 
 @pytest.mark.parametrize("wrap", [list, slowly], ids=["iterable", "async iterable"])
