@@ -22,7 +22,14 @@ from ._model import AnswerT, ClientStats, KeyT, MessageKey, Outcome
 from ._provider import Provider
 from ._register import SharedBucket
 from ._retry import RetryPolicy
-from .errors import AuthenticationError, ClosedError, IncompleteError, StatusLookupError, WrongLoopError
+from .errors import (
+    AuthenticationError,
+    ClosedError,
+    IncompleteError,
+    QuotaExceededError,
+    StatusLookupError,
+    WrongLoopError,
+)
 
 _Timeout: TypeAlias = float | Literal["client"] | None
 
@@ -130,8 +137,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
         The dict has exactly the keys that were passed, one that came twice once. ``timeout``, in seconds,
         replaces the client's, and counts for each key from when it is queued, so a list does not time out
         for being long. Lookups by ``get`` go first. If some keys fail, ``IncompleteError`` holds what was
-        found; an ``AuthenticationError`` ends the whole list that way. A bad key is a ``TypeError`` or
-        ``ValueError`` before anything is sent. A caller that is cancelled withdraws what was not sent.
+        found; an ``AuthenticationError`` or ``QuotaExceededError`` ends the whole list that way. A bad key
+        is a ``TypeError`` or ``ValueError`` before anything is sent. A caller that is cancelled withdraws
+        what was not sent.
         """
         if isinstance(keys, str | bytes):
             raise TypeError("keys is a list of keys, not one: for one key, use get")
@@ -139,7 +147,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         wanted = dict.fromkeys(check(key) for key in keys)
         statuses: dict[KeyT, AnswerT | None] = {}
         errors: dict[KeyT, StatusLookupError] = {}
-        refusal: AuthenticationError | None = None
+        refusal: AuthenticationError | QuotaExceededError | None = None
         async with aclosing(self._ends_of(wanted, timeout)) as batches:
             async for ends in batches:
                 for key, end in ends:
@@ -148,7 +156,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
                         raise end.fresh()
                     if isinstance(end, StatusLookupError):
                         errors[key] = end
-                        if isinstance(end, AuthenticationError):
+                        if isinstance(end, AuthenticationError | QuotaExceededError):
                             refusal = end
                     else:
                         statuses[key] = end
@@ -185,13 +193,14 @@ class StatusClient(Generic[KeyT, AnswerT]):
         is that of the answers. A key that comes twice has two outcomes; while the first is open, the second
         shares its end, a deadline too. ``timeout``, in seconds, replaces the client's, and counts for each
         key from when it is queued. Lookups by ``get`` go first. A key that fails is an outcome with its
-        ``error``. What ends the stream is ``AuthenticationError``, ``ClosedError``, a bad key (``TypeError``,
-        ``ValueError``) and what ``keys`` itself raises. Leaving the loop early withdraws what was not sent.
+        ``error``. What ends the stream is ``AuthenticationError``, ``QuotaExceededError``, ``ClosedError``, a
+        bad key (``TypeError``, ``ValueError``) and what ``keys`` itself raises. Leaving the loop early
+        withdraws what was not sent.
         """
         async with aclosing(self._ends_of(keys, timeout)) as batches:
             async for ends in batches:
                 for key, end in ends:
-                    if isinstance(end, AuthenticationError | ClosedError):
+                    if isinstance(end, AuthenticationError | QuotaExceededError | ClosedError):
                         raise end.fresh()
                     if isinstance(end, StatusLookupError):
                         yield Outcome(key, None, end)

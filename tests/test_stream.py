@@ -13,10 +13,12 @@ from statuslookup import (
     AuthenticationError,
     ClosedError,
     CustomId,
+    GreenAPI,
     IncompleteError,
     LookupTimeoutError,
     MessageStatus,
     Outcome,
+    QuotaExceededError,
     RateLimit,
     RetryPolicy,
     ServerError,
@@ -209,9 +211,10 @@ async def test_wrong_credentials_end_the_stream() -> None:
     assert sandbox.requests <= 10
 
 
-async def test_wrong_credentials_end_get_many_and_nothing_is_lost() -> None:
+@pytest.mark.parametrize("code", [401, 466])
+async def test_what_no_key_would_fare_better_with_ends_get_many_and_nothing_is_lost(code: int) -> None:
     sandbox = sandbox_of(10_000, RateLimit(2, 1))
-    sandbox.fault = lambda number: 401 if number == 3 else None
+    sandbox.fault = lambda number: code if number == 3 else None
     async with client_of(sandbox) as client:
         with pytest.raises(IncompleteError) as raised:
             await client.get_many(range(10_000))
@@ -219,6 +222,30 @@ async def test_wrong_credentials_end_get_many_and_nothing_is_lost() -> None:
     assert set(raised.value.statuses) | set(raised.value.errors) == set(range(10_000))
     assert len({id(error) for error in raised.value.errors.values()}) == 9_600
     assert sandbox.requests <= 4
+
+
+async def test_a_quota_that_is_used_up_ends_the_stream() -> None:
+    sandbox = Sandbox(rate_limit=None)
+    instance = sandbox.add_instance(rate_limit=None)
+    instance.quota = 3
+    provider = GreenAPI(
+        instance.id_instance, "sandbox", api_url="http://localhost", rate_limit=RateLimit(1, per=1.0)
+    )
+    transport = httpx.ASGITransport(sandbox)
+    async with StatusClient(provider, transport=transport, clock=LoopClock()) as client:
+        found = 0
+
+        async def read() -> None:
+            nonlocal found
+            async for _ in client.stream(f"STORY{number}" for number in range(100)):
+                found += 1
+
+        with pytest.raises(QuotaExceededError) as raised:
+            await read()
+        assert (raised.value.used, raised.value.total) == (3, 3)
+        assert client.stats().queued == 0
+    assert found == 3
+    assert sandbox.requests <= 5
 
 
 @pytest.mark.parametrize("keys", [range(100_000), slowly(range(100_000))], ids=["iterable", "async iterable"])
