@@ -75,6 +75,11 @@ class StatusClient(Generic[KeyT, AnswerT]):
             raise TypeError(f"linger is a number of seconds, not {type(linger).__name__}")
         if not 0 <= linger < math.inf:
             raise ValueError(f"linger must be 0 or more seconds, not {linger}")
+        _check_methods("provider", provider, ("check", "exchange"), "an SMSFire or a GreenAPI")
+        _check_methods("retry", retry, ("delay",), "a RetryPolicy, such as RetryPolicy(attempts=3)")
+        if limiter is not None:
+            example = "None or a limiter, such as TokenBucket(RateLimit(2))"
+            _check_methods("limiter", limiter, ("slot", "stats"), example)
         self._provider = provider
         self._timeout = _checked_timeout(timeout)
         self._limiter = limiter
@@ -330,3 +335,11 @@ def _checked_timeout(timeout: object) -> float | None:
     if not 0 < timeout < math.inf:
         raise ValueError(f"timeout must be above 0 seconds, or None to wait for ever, not {timeout}")
     return float(timeout)
+
+
+def _check_methods(argument: str, value: object, methods: tuple[str, ...], expected: str) -> None:
+    """Raise a ``TypeError`` that says what to pass, unless the value is an object with the methods."""
+    if isinstance(value, type):
+        raise TypeError(f"{argument} is {expected}, not {value.__name__} itself")
+    if not all(callable(getattr(value, method, None)) for method in methods):
+        raise TypeError(f"{argument} is {expected}, not {type(value).__name__}")
