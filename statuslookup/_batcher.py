@@ -1,7 +1,8 @@
 """Which keys ride in the next request: queues, lanes, and one question for equal keys."""
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from ._model import AnswerT, KeyT
@@ -48,7 +49,7 @@ class Entry(Generic[KeyT, AnswerT]):
             self._others[waiter] = lane
 
     def remove(self, waiter: "Waiter[KeyT, AnswerT]") -> "Lane[KeyT, AnswerT] | None":
-        """Forget the waiter; return its successor's lane, if it was the one in whose lane the key queues."""
+        """Forget the waiter; if another takes the place of ``self.waiter``, return that one's lane."""
         if self.waiter is not waiter:
             if self._others is not None:
                 self._others.pop(waiter, None)
@@ -76,40 +77,53 @@ class Lane(Generic[KeyT, AnswerT]):
     ``on_room`` is called when there are fewer than before: a batch took some, one left, or all were ended.
     """
 
-    __slots__ = ("_entries", "on_room")
+    __slots__ = ("_entries", "_turns", "on_room")
 
-    def __init__(self, on_room: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        on_room: Callable[[], object] | None = None,
+        turns: "OrderedDict[Lane[KeyT, AnswerT], None] | None" = None,
+    ) -> None:
         self.on_room = on_room
         # A dict finds its first key by going over all that were deleted before it; an ordered one does not.
         self._entries: OrderedDict[Entry[KeyT, AnswerT], None] = OrderedDict()
+        # The lanes that hold something, the next one first; this one keeps its own place in it.
+        self._turns = turns
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def append(self, entry: Entry[KeyT, AnswerT]) -> None:
         self._entries[entry] = None
+        if self._turns is not None:
+            self._turns[self] = None
 
     def appendleft(self, entry: Entry[KeyT, AnswerT]) -> None:
-        self._entries[entry] = None
+        self.append(entry)
         self._entries.move_to_end(entry, last=False)
 
     def remove(self, entry: Entry[KeyT, AnswerT]) -> None:
         del self._entries[entry]
-        self._tell()
+        self._note_fewer()
 
     def take(self, most: int, batch: list[Entry[KeyT, AnswerT]]) -> None:
-        """Move up to ``most`` entries to the batch."""
+        """Move up to ``most`` entries to the batch, and go to the end of the turns."""
         entries = self._entries
         taken = min(most, len(entries))
-        if taken:
-            batch.extend(entries.popitem(last=False)[0] for _ in range(taken))
-            self._tell()
+        if not taken:
+            return
+        batch.extend(entries.popitem(last=False)[0] for _ in range(taken))
+        if self._turns is not None:
+            self._turns.move_to_end(self)
+        self._note_fewer()
 
     def clear(self) -> None:
         self._entries.clear()
-        self._tell()
+        self._note_fewer()
 
-    def _tell(self) -> None:
+    def _note_fewer(self) -> None:
+        if self._turns is not None and not self._entries:
+            self._turns.pop(self, None)
         if self.on_room is not None:
             self.on_room()
 
@@ -141,7 +155,8 @@ class Batcher(Generic[KeyT, AnswerT]):
         self.coalesced = 0
         self.end: StatusLookupError | None = None
         """What ``close`` was given: from then on nothing may join."""
-        self._others: deque[Lane[KeyT, AnswerT]] = deque()
+        self._others: dict[Lane[KeyT, AnswerT], None] = {}
+        self._turns: OrderedDict[Lane[KeyT, AnswerT], None] = OrderedDict()
         self._open: dict[KeyT, Entry[KeyT, AnswerT]] = {}
 
     @property
@@ -150,20 +165,20 @@ class Batcher(Generic[KeyT, AnswerT]):
 
     def open_lane(self, on_room: Callable[[], object]) -> Lane[KeyT, AnswerT]:
         """Return a lane that shares with its like what ``first`` leaves."""
-        lane: Lane[KeyT, AnswerT] = Lane(on_room)
-        self._others.append(lane)
+        lane: Lane[KeyT, AnswerT] = Lane(on_room, self._turns)
+        self._others[lane] = None
         return lane
 
     def close_lane(self, lane: Lane[KeyT, AnswerT]) -> None:
         """Take out a lane whose waiters have left all their keys."""
         # It leads to whoever has the lane: a cycle.
         lane.on_room = None
-        self._others = deque(other for other in self._others if other is not lane)
+        del self._others[lane]
 
     def join(
         self, key: KeyT, waiter: Waiter[KeyT, AnswerT], lane: Lane[KeyT, AnswerT]
     ) -> Entry[KeyT, AnswerT]:
-        """Let a new waiter wait for the key: in its lane, or where the key is."""
+        """Let somebody new wait for the key: in the lane, or where the key is already."""
         entry = self._open.get(key)
         if entry is None:
             entry = self._open[key] = Entry(key, lane, waiter)
@@ -204,14 +219,12 @@ class Batcher(Generic[KeyT, AnswerT]):
         """Take up to ``most`` keys out of the lanes; ``asked_at`` is when their slot was asked for."""
         entries: list[Entry[KeyT, AnswerT]] = []
         self.first.take(most, entries)
-        lanes = [lane for lane in self._others if lane]
-        while lanes and len(entries) < most:
-            share = max(1, (most - len(entries)) // len(lanes))
-            for lane in lanes:
-                lane.take(min(share, most - len(entries)), entries)
-            lanes = [lane for lane in lanes if lane]
-        # Where the places cannot be shared out evenly, another lane is the lucky one next time.
-        self._others.rotate(-1)
+        turns = self._turns
+        while turns and (places := most - len(entries)):
+            share = max(1, places // len(turns))
+            # Who took its turn is last in the next round, so what no number divides goes round too.
+            for lane in list(islice(turns, places)):
+                lane.take(share, entries)
         self.queued -= len(entries)
         batch = Batch(entries, asked_at, now)
         for entry in entries:

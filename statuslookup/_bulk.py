@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Generic, TypeAlias
 
 from ._batcher import Entry
@@ -26,19 +26,19 @@ async def ends_of(
     ``check`` sees each key just before it is queued. What is raised by it, or by the keys, ends everything.
     """
     bulk = BulkLookup(line, timeout)
-    feeder: asyncio.Task[None] | None = None
+    feeder: asyncio.Task[bool] | None = None
     if isinstance(keys, AsyncIterable):
-        feeder = asyncio.ensure_future(_feed(bulk, keys, check))
+        feeder = line.start_feeder(_feed(bulk, keys, check))
         feeder.add_done_callback(lambda _: bulk.notify())
     iterator = iter(keys) if isinstance(keys, Iterable) else iter(())
     is_fed = False
     try:
         while True:
-            if feeder is not None:
-                is_fed = feeder.done()
-                if is_fed:
-                    feeder.result()
-            elif not is_fed and (room := bulk.room):
+            # One that was cancelled because the client was closed has nothing more to say.
+            if feeder is not None and feeder.done() and not (bulk.is_over and feeder.cancelled()):
+                is_fed = feeder.result()
+            # Repeated keys take none of the places in a batch, so one round may leave room for more.
+            while not is_fed and feeder is None and (room := bulk.room):
                 more = [check(key) for key in islice(iterator, room)]
                 is_fed = len(more) < room
                 bulk.add(more)
@@ -63,12 +63,16 @@ async def ends_of(
 
 async def _feed(
     bulk: "BulkLookup[KeyT, AnswerT]", keys: AsyncIterable[KeyT], check: Callable[[KeyT], KeyT]
-) -> None:
+) -> bool:
+    """Queue the keys; return whether that were all of them."""
     async for key in keys:
         checked = check(key)
         while not bulk.room:
+            if bulk.is_over:
+                return False
             await bulk.changed()
         bulk.add([checked])
+    return True
 
 
 class BulkLookup(Generic[KeyT, AnswerT]):
@@ -80,9 +84,17 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         self._lane = line.batcher.open_lane(self.notify)
         self._open: dict[KeyT, tuple[Entry[KeyT, AnswerT], float]] = {}
         self._repeats: Counter[KeyT] = Counter()
+        self._owed = 0
+        """How many keys were added whose end was not taken yet."""
         self._ends: list[tuple[KeyT, AnswerT | StatusLookupError | None]] = []
         self._timer: Timer | None = None
+        self._is_closed = False
         self._listeners: list[asyncio.Future[None]] = []
+
+    @property
+    def is_over(self) -> bool:
+        """True if no key can be added any more: it was closed, or the client was."""
+        return self._is_closed or self._line.batcher.end is not None
 
     @property
     def is_idle(self) -> bool:
@@ -90,18 +102,19 @@ class BulkLookup(Generic[KeyT, AnswerT]):
 
     @property
     def room(self) -> int:
-        """How many keys to add now: none if a batch is queued, too many ends wait, or it is closed."""
-        if self._line.batcher.end is not None:
+        """How many keys to add now: none if a batch is queued, too many ends wait, or it is over."""
+        if self.is_over:
             return 0
         most = self._line.max_batch
-        if len(self._lane) >= most or len(self._open) + len(self._ends) >= 20 * most:
+        if len(self._lane) >= most:
             return 0
-        return 2 * most - len(self._lane)
+        return min(2 * most - len(self._lane), 20 * most - self._owed)
 
     def add(self, keys: Sequence[KeyT]) -> None:
-        """Queue keys; their deadline counts from here."""
+        """Queue keys, whose deadline counts from here; one that is open already ends with that one."""
         line = self._line
         line.lookups += len(keys)
+        self._owed += len(keys)
         deadline = line.clock.time() + (self._timeout or 0.0)
         for key in keys:
             if key in self._open:
@@ -134,24 +147,27 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         """Return the ends that came since the last time, which makes room for keys."""
         ends, self._ends = self._ends, []
         if ends:
+            self._owed -= len(ends)
             self.notify()
         return ends
 
     def _expire(self, timeout: float) -> None:
         self._timer = None
         now = self._line.clock.time()
-        late = [(key, entry) for key, (entry, deadline) in self._open.items() if deadline <= now]
-        for key, entry in late:
+        # Those who were queued first come first, and so do their deadlines.
+        late = list(takewhile(lambda item: item[1][1] <= now, self._open.items()))
+        for key, (entry, _) in late:
             error = self._line.too_late(entry, timeout)
             self._line.batcher.leave(entry, self)
             self.settle(key, error)
         self._line.dispatcher.rest()
         if self._open:
-            next_deadline = min(deadline for _, deadline in self._open.values())
+            _, next_deadline = next(iter(self._open.values()))
             self._timer = self._line.clock.call_later(next_deadline - now, self._expire, timeout)
 
     def close(self) -> None:
         """Withdraw what is open."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
         for entry, _ in self._open.values():

@@ -23,7 +23,14 @@ from ._provider import Provider
 from ._register import SharedBucket
 from ._retry import RetryPolicy
 from ._unlimited import Unlimited
-from .errors import AuthenticationError, ClosedError, IncompleteError, StatusLookupError, WrongLoopError
+from .errors import (
+    AuthenticationError,
+    ClosedError,
+    IncompleteError,
+    QuotaExceededError,
+    StatusLookupError,
+    WrongLoopError,
+)
 
 _Timeout: TypeAlias = float | Literal["client"] | None
 
@@ -69,6 +76,11 @@ class StatusClient(Generic[KeyT, AnswerT]):
             raise TypeError(f"linger is a number of seconds, not {type(linger).__name__}")
         if not 0 <= linger < math.inf:
             raise ValueError(f"linger must be 0 or more seconds, not {linger}")
+        _check_methods("provider", provider, ("check", "exchange"), "an SMSFire or a GreenAPI")
+        _check_methods("retry", retry, ("delay",), "a RetryPolicy, such as RetryPolicy(attempts=3)")
+        if limiter is not None:
+            example = "None or a limiter, such as TokenBucket(RateLimit(2))"
+            _check_methods("limiter", limiter, ("slot", "stats"), example)
         self._provider = provider
         self._timeout = _checked_timeout(timeout)
         self._limiter = limiter
@@ -131,8 +143,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
         The dict has exactly the keys that were passed, one that came twice once. ``timeout``, in seconds,
         replaces the client's, and counts for each key from when it is queued, so a list does not time out
         for being long. Lookups by ``get`` go first. If some keys fail, ``IncompleteError`` holds what was
-        found; an ``AuthenticationError`` ends the whole list that way. A bad key is a ``TypeError`` or
-        ``ValueError`` before anything is sent. A caller that is cancelled withdraws what was not sent.
+        found; an ``AuthenticationError`` or ``QuotaExceededError`` ends the whole list that way. A bad key
+        is a ``TypeError`` or ``ValueError`` before anything is sent. A caller that is cancelled withdraws
+        what was not sent.
         """
         if isinstance(keys, str | bytes):
             raise TypeError("keys is a list of keys, not one: for one key, use get")
@@ -140,7 +153,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         wanted = dict.fromkeys(check(key) for key in keys)
         statuses: dict[KeyT, AnswerT | None] = {}
         errors: dict[KeyT, StatusLookupError] = {}
-        refusal: AuthenticationError | None = None
+        refusal: AuthenticationError | QuotaExceededError | None = None
         async with aclosing(self._ends_of(wanted, timeout)) as batches:
             async for ends in batches:
                 for key, end in ends:
@@ -149,7 +162,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
                         raise end.fresh()
                     if isinstance(end, StatusLookupError):
                         errors[key] = end
-                        if isinstance(end, AuthenticationError):
+                        if isinstance(end, AuthenticationError | QuotaExceededError):
                             refusal = end
                     else:
                         statuses[key] = end
@@ -183,16 +196,17 @@ class StatusClient(Generic[KeyT, AnswerT]):
         """Yield one ``Outcome`` for each key as soon as it is known, in bounded memory whatever their number.
 
         Keys are taken from ``keys`` as they are needed, and a slow reader slows the lookups down. The order
-        is that of the answers; a key that comes twice has two outcomes. ``timeout``, in seconds, replaces
-        the client's, and counts for each key from when it is queued. Lookups by ``get`` go first. A key that
-        fails is an outcome with its ``error``. What ends the stream is ``AuthenticationError``,
-        ``ClosedError``, a bad key (``TypeError``, ``ValueError``) and what ``keys`` itself raises. Leaving
-        the loop early withdraws what was not sent.
+        is that of the answers. A key that comes twice has two outcomes; while the first is open, the second
+        shares its end, a deadline too. ``timeout``, in seconds, replaces the client's, and counts for each
+        key from when it is queued. Lookups by ``get`` go first. A key that fails is an outcome with its
+        ``error``. What ends the stream is ``AuthenticationError``, ``QuotaExceededError``, ``ClosedError``, a
+        bad key (``TypeError``, ``ValueError``) and what ``keys`` itself raises. Leaving the loop early
+        withdraws what was not sent.
         """
         async with aclosing(self._ends_of(keys, timeout)) as batches:
             async for ends in batches:
                 for key, end in ends:
-                    if isinstance(end, AuthenticationError | ClosedError):
+                    if isinstance(end, AuthenticationError | QuotaExceededError | ClosedError):
                         raise end.fresh()
                     if isinstance(end, StatusLookupError):
                         yield Outcome(key, None, end)
@@ -280,11 +294,10 @@ class StatusClient(Generic[KeyT, AnswerT]):
         line, sender = self._line, self._sender
         if line is None or sender is None:
             return
-        line.batcher.close(ClosedError("the client was closed before the status was known"))
         # A cancelled caller still leaves nothing behind; what is awaited here has been told to end.
         with anyio.CancelScope(shield=True):
             try:
-                await line.dispatcher.aclose()
+                await line.aclose(ClosedError("the client was closed before the status was known"))
             finally:
                 self._release()
                 # The shield does not hold back Task.cancel().
@@ -323,3 +336,11 @@ def _checked_timeout(timeout: object) -> float | None:
     if not 0 < timeout < math.inf:
         raise ValueError(f"timeout must be above 0 seconds, or None to wait for ever, not {timeout}")
     return float(timeout)
+
+
+def _check_methods(argument: str, value: object, methods: tuple[str, ...], expected: str) -> None:
+    """Raise a ``TypeError`` that says what to pass, unless the value is an object with the methods."""
+    if isinstance(value, type):
+        raise TypeError(f"{argument} is {expected}, not {value.__name__} itself")
+    if not all(callable(getattr(value, method, None)) for method in methods):
+        raise TypeError(f"{argument} is {expected}, not {type(value).__name__}")

@@ -1,7 +1,8 @@
 """A call for one key, and what all calls of a client have in common."""
 
 import asyncio
-from typing import Generic
+from collections.abc import Coroutine
+from typing import Any, Generic
 
 from ._batcher import Batcher, Entry
 from ._clock import Clock
@@ -27,6 +28,7 @@ class Line(Generic[KeyT, AnswerT]):
         self.max_batch = max_batch
         self.lookups = 0
         self.deadlines = Deadlines(clock)
+        self._feeders: set[asyncio.Task[bool]] = set()
 
     def look_up(
         self, key: KeyT, timeout: float | None, loop: asyncio.AbstractEventLoop
@@ -42,6 +44,24 @@ class Line(Generic[KeyT, AnswerT]):
         if not self.dispatcher.is_asking:
             self.dispatcher.wake()
         return lookup
+
+    def start_feeder(self, feed: Coroutine[Any, Any, bool]) -> "asyncio.Task[bool]":
+        """Run what takes a call's keys from elsewhere, until ``aclose`` at the latest."""
+        feeder = asyncio.ensure_future(feed)
+        self._feeders.add(feeder)
+        feeder.add_done_callback(self._feeders.discard)
+        return feeder
+
+    async def aclose(self, error: StatusLookupError) -> None:
+        """End every lookup with the error, and return when no task is left."""
+        self.batcher.close(error)
+        # The keys themselves may close the client; their task ends when it comes to the next one.
+        feeders = self._feeders - {asyncio.current_task()}
+        for feeder in feeders:
+            feeder.cancel()
+        await self.dispatcher.aclose()
+        if feeders:
+            await asyncio.wait(feeders)
 
     def too_late(self, entry: Entry[KeyT, AnswerT], timeout: float) -> StatusLookupError:
         """Say where a lookup's time went; what others waited for the key before it does not count.

@@ -1,5 +1,6 @@
 """Which keys ride in the next request: the batcher alone, by example and against a model."""
 
+import sys
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -90,6 +91,41 @@ def test_one_place_a_batch_goes_round_the_lanes() -> None:
     for start in (100, 200, 300):
         fill(batcher, batcher.open_lane(int), range(start, start + 9))
     assert sorted(seal(batcher, 1).keys()[0] // 100 for _ in range(6)) == [1, 1, 2, 2, 3, 3]
+
+
+def test_more_lanes_than_places_take_turns() -> None:
+    batcher = Keys()
+    for start in range(0, 500, 100):
+        fill(batcher, batcher.open_lane(int), range(start, start + 4))
+    taken = [[key // 100 for key in seal(batcher, 2).keys()] for _ in range(10)]  # noqa: SIM118 # a method, not a dict's
+    assert taken == [[0, 1], [2, 3], [4, 0], [1, 2], [3, 4]] * 2
+
+
+def calls_with(lanes: int) -> int:
+    """Count the calls that it takes to use a lane beside so many others that are empty or wait."""
+    batcher = Keys()
+    for number in range(lanes):
+        batcher.open_lane(int)
+        fill(batcher, batcher.open_lane(int), [number])
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    profile = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        lane = batcher.open_lane(int)
+        seal(batcher, 5)
+        batcher.close_lane(lane)
+    finally:
+        sys.setprofile(profile)
+    return calls
+
+
+def test_a_lane_costs_the_same_beside_however_many() -> None:
+    assert calls_with(10) == calls_with(1000)
 
 
 def test_a_lane_is_told_when_some_of_its_keys_were_taken() -> None:

@@ -15,7 +15,13 @@ from statuslookup import (
     IncompleteError,
     LookupTimeoutError,
     ProviderError,
+    RateLimit,
     RejectedError,
+    RetryPolicy,
+    ServerError,
+    SMSFire,
+    StatusClient,
+    TokenBucket,
 )
 from statuslookup._provider import Exchange
 from statuslookup._wire import Request
@@ -98,6 +104,41 @@ async def test_a_bad_linger_is_refused_and_says_nothing_else(linger: Any, error:
         client_of(FakeServer(), linger=linger)
     # What __del__ raises would be a warning here, and so an error.
     gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "text"),
+    [
+        ("provider", "token", "provider is an SMSFire or a GreenAPI, not str$"),
+        ("provider", None, "not NoneType$"),
+        ("provider", SMSFire, "provider is an SMSFire or a GreenAPI, not SMSFire itself$"),
+        ("limiter", RateLimit(2), r"such as TokenBucket\(RateLimit\(2\)\), not RateLimit$"),
+        ("limiter", TokenBucket, "not TokenBucket itself$"),
+        ("limiter", 2, "not int$"),
+        ("retry", 3, r"retry is a RetryPolicy, such as RetryPolicy\(attempts=3\), not int$"),
+        ("retry", None, "not NoneType$"),
+        ("retry", RetryPolicy, "not RetryPolicy itself$"),
+    ],
+)
+async def test_what_is_no_provider_limiter_or_retry_is_refused_where_the_client_is_made(
+    argument: str, value: Any, text: str
+) -> None:
+    arguments = {"provider": Tens(), argument: value}
+    with pytest.raises(TypeError, match=text):
+        StatusClient(**arguments)
+    gc.collect()
+
+
+async def test_anything_with_the_methods_is_a_provider_a_limiter_or_a_retry() -> None:
+    class Never:
+        def delay(self, error: ProviderError, attempts: int) -> float | None:
+            return None
+
+    server = FakeServer(lambda number: 500)
+    async with client_of(server, Tens(), limiter=FakeLimiter(), retry=Never()) as client:
+        with pytest.raises(ServerError):
+            await client.get(1)
+    assert server.requests == 1
 
 
 async def test_get_many_of_nothing_asks_nothing() -> None:

@@ -13,9 +13,12 @@ from statuslookup import (
     AuthenticationError,
     ClosedError,
     CustomId,
+    GreenAPI,
     IncompleteError,
+    LookupTimeoutError,
     MessageStatus,
     Outcome,
+    QuotaExceededError,
     RateLimit,
     RetryPolicy,
     ServerError,
@@ -25,6 +28,8 @@ from statuslookup import (
 from statuslookup.sandbox import Sandbox
 from statuslookup.smsfire import MessageKey
 
+from .fakes import FakeServer
+from .fakes import client_of as tens_client_of
 from .virtual_time import LoopClock
 
 pytestmark = pytest.mark.virtual_time
@@ -55,6 +60,12 @@ async def outcomes(client: Client, keys: object) -> list[Outcome[MessageKey, Mes
     return [outcome async for outcome in client.stream(keys)]  # type: ignore[call-overload] # also tries bad ones
 
 
+async def outcomes_of(
+    stream: AsyncIterator[Outcome[int, MessageStatus]],
+) -> list[Outcome[int, MessageStatus]]:
+    return [outcome async for outcome in stream]
+
+
 @pytest.mark.parametrize("make", [list, iter, slowly])
 async def test_every_key_has_one_outcome(make: Callable[[range], object]) -> None:
     async with client_of(sandbox_of(1000)) as client:
@@ -83,6 +94,66 @@ async def test_a_key_that_comes_twice_has_two_outcomes_and_others_have_one() -> 
     async with client_of(sandbox_of(4)) as client:
         found = await outcomes(client, [3, 1, 2, 1, CustomId("c1"), 1])
     assert Counter(outcome.key for outcome in found) == {3: 1, 1: 3, 2: 1, CustomId("c1"): 1}
+
+
+@pytest.mark.parametrize("as_async", [False, True], ids=["iterable", "async iterable"])
+async def test_a_long_run_of_one_key_takes_bounded_memory_and_does_not_hold_up_the_loop(
+    as_async: bool,
+) -> None:
+    taken = at_last_tick = most_at_once = read = most_ahead = 0
+
+    def keys() -> Iterator[int]:
+        nonlocal taken, most_ahead
+        for _ in range(50_000):
+            taken += 1
+            most_ahead = max(most_ahead, taken - read)
+            yield 1
+
+    async def async_keys() -> AsyncIterator[int]:
+        for key in keys():
+            yield key
+
+    async def tick() -> None:
+        nonlocal at_last_tick, most_at_once
+        while True:
+            most_at_once = max(most_at_once, taken - at_last_tick)
+            at_last_tick = taken
+            await asyncio.sleep(0.001)
+
+    async with client_of(sandbox_of(10)) as client:
+        ticker = asyncio.create_task(tick())
+        async for outcome in client.stream(async_keys() if as_async else keys()):
+            read += 1
+            assert outcome.status is not None
+        ticker.cancel()
+        assert client.stats().requests == -(-50_000 // 4000)
+    assert read == 50_000
+    # Of an async iterable, one key more is taken before it waits for room.
+    assert most_ahead <= 4001
+    assert most_at_once <= 4001
+
+
+async def test_a_repeated_key_takes_no_place_in_a_batch() -> None:
+    sandbox = sandbox_of(400, RateLimit(2, 1))
+    async with client_of(sandbox) as client:
+        await outcomes(client, (key for key in range(400) for _ in range(3)))
+    assert sandbox.requests == 2
+
+
+async def test_a_repeated_key_shares_the_deadline_of_the_first() -> None:
+    server = FakeServer(latency=5.0)
+    async with tens_client_of(server, timeout=1.0) as client:
+
+        async def twice() -> AsyncIterator[int]:
+            yield 1
+            await asyncio.sleep(0.7)
+            yield 1
+
+        started = asyncio.get_running_loop().time()
+        errors = [outcome.error async for outcome in client.stream(twice())]
+        assert [type(error) for error in errors] == [LookupTimeoutError] * 2
+        assert errors[0] is not errors[1]
+        assert asyncio.get_running_loop().time() - started == pytest.approx(1.0)
 
 
 async def test_outcomes_come_before_the_keys_are_over() -> None:
@@ -140,9 +211,10 @@ async def test_wrong_credentials_end_the_stream() -> None:
     assert sandbox.requests <= 10
 
 
-async def test_wrong_credentials_end_get_many_and_nothing_is_lost() -> None:
+@pytest.mark.parametrize("code", [401, 466])
+async def test_what_no_key_would_fare_better_with_ends_get_many_and_nothing_is_lost(code: int) -> None:
     sandbox = sandbox_of(10_000, RateLimit(2, 1))
-    sandbox.fault = lambda number: 401 if number == 3 else None
+    sandbox.fault = lambda number: code if number == 3 else None
     async with client_of(sandbox) as client:
         with pytest.raises(IncompleteError) as raised:
             await client.get_many(range(10_000))
@@ -150,6 +222,30 @@ async def test_wrong_credentials_end_get_many_and_nothing_is_lost() -> None:
     assert set(raised.value.statuses) | set(raised.value.errors) == set(range(10_000))
     assert len({id(error) for error in raised.value.errors.values()}) == 9_600
     assert sandbox.requests <= 4
+
+
+async def test_a_quota_that_is_used_up_ends_the_stream() -> None:
+    sandbox = Sandbox(rate_limit=None)
+    instance = sandbox.add_instance(rate_limit=None)
+    instance.quota = 3
+    provider = GreenAPI(
+        instance.id_instance, "sandbox", api_url="http://localhost", rate_limit=RateLimit(1, per=1.0)
+    )
+    transport = httpx.ASGITransport(sandbox)
+    async with StatusClient(provider, transport=transport, clock=LoopClock()) as client:
+        found = 0
+
+        async def read() -> None:
+            nonlocal found
+            async for _ in client.stream(f"STORY{number}" for number in range(100)):
+                found += 1
+
+        with pytest.raises(QuotaExceededError) as raised:
+            await read()
+        assert (raised.value.used, raised.value.total) == (3, 3)
+        assert client.stats().queued == 0
+    assert found == 3
+    assert sandbox.requests <= 5
 
 
 @pytest.mark.parametrize("keys", [range(100_000), slowly(range(100_000))], ids=["iterable", "async iterable"])
@@ -186,6 +282,58 @@ async def test_a_closed_client_ends_the_stream() -> None:
         await client.aclose()
         with pytest.raises(ClosedError):
             await task
+
+
+@pytest.mark.parametrize("pause", [0.0, 1.0, None], ids=["waits for room", "sleeps", "waits for ever"])
+async def test_closing_the_client_of_a_stream_that_is_not_read_leaves_no_task(pause: float | None) -> None:
+    async def keys() -> AsyncIterator[int]:
+        for key in range(1_000_000):
+            yield key
+            if pause is not None:
+                await asyncio.sleep(pause)
+            elif key == 600:
+                await asyncio.Event().wait()
+
+    client = client_of(sandbox_of(10))
+    async with client, aclosing(client.stream(keys())) as stream:
+        await anext(stream)
+        await asyncio.sleep(10)
+        await client.aclose()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        with pytest.raises(ClosedError):
+            await outcomes_of(stream)
+
+
+async def test_closing_while_a_stream_waits_for_its_keys_ends_it() -> None:
+    async with client_of(sandbox_of(10)) as client:
+        task = asyncio.create_task(outcomes(client, slowly(range(10), 1000.0)))
+        await asyncio.sleep(10)
+        await client.aclose()
+        with pytest.raises(ClosedError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_the_keys_themselves_may_close_the_client() -> None:
+    client = client_of(sandbox_of(10))
+
+    async def keys() -> AsyncIterator[int]:
+        yield 1
+        await client.aclose()
+        yield 2
+
+    with pytest.raises(ClosedError):
+        await outcomes(client, keys())
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_what_was_answered_before_the_client_was_closed_is_not_lost() -> None:
+    client = client_of(sandbox_of(10))
+    async with client, aclosing(client.stream(slowly(range(5)))) as stream:
+        await anext(stream)
+        await asyncio.sleep(10)
+        await client.aclose()
+        assert len(await outcomes_of(stream)) == 4
 
 
 @pytest.mark.parametrize("wrap", [list, slowly], ids=["iterable", "async iterable"])
