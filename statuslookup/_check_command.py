@@ -188,7 +188,8 @@ class _Job:
             click.echo(f"Error: {error}\n{self._how_to_resume()}", err=True)
             click.get_current_context().exit(exit_code_of(error))
         except InputError as error:
-            click.echo(f"Error: {error}\n{self._how_to_resume()}", err=True)
+            # It is about the file to resume, and would be the same again.
+            click.echo(f"Error: {error}", err=True)
             click.get_current_context().exit(_USAGE)
         except OSError as error:
             if error.errno != errno.EPIPE:
@@ -215,5 +216,8 @@ class _Job:
     def _how_to_resume(self) -> str:
         done = counted(self.check.written, "row")
         if self._output is None:
-            return f"{done} were written. A check that writes to a file (-o FILE) can be resumed."
-        return f"{done} are in {self._output}. To go on, repeat the command with --resume."
+            return f"stdout got {done}. A check that writes to a file (-o FILE) can be resumed."
+        if not self.check.written:
+            # The file may hold an older check, which must not be taken for the beginning of this one.
+            return f"Nothing was written to {self._output}. Repeat the command."
+        return f"{self._output} has {done}. To go on, repeat the command with --resume."
