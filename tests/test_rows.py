@@ -304,13 +304,42 @@ def test_csv_that_was_written_is_read_again(cells: list[tuple[str, str]]) -> Non
     assert [tuple(encoding.decode(record).values()) for record in records[1:]] == cells
 
 
-@given(TEXTS, TEXTS, st.data())
+LINES = st.text(st.sampled_from('ab"\n\r,'), max_size=8)
+
+
+@given(LINES | TEXTS, LINES | TEXTS, st.data())
 def test_a_torn_record_is_not_complete(one: str, two: str, data: st.DataObject) -> None:
-    for encoding in (Csv(["state", "error"]), JsonLines(["state", "error"])):
-        record = encoding.encode({"state": one, "error": two})
+    # More columns than the texts can have commas, as in every output of a check.
+    names = ["note", *SMSFIRE_FIELDS.names, "error"]
+    for encoding in (Csv(names), JsonLines(names)):
+        record = encoding.encode({"note": one, "error": two})
+        header = [encoding.header] if encoding.header else []
+        whole = [*header, record]
         size = data.draw(st.integers(0, len(record) - 1))
-        assert list(encoding.records(io.BytesIO(record[:size]))) == []
-        assert list(encoding.records(io.BytesIO(record + record[:size]))) == [record]
+        assert list(encoding.records(io.BytesIO(b"".join(header) + record[:size]))) == header
+        assert list(encoding.records(io.BytesIO(b"".join(whole) + record[:size]))) == whole
+
+
+@pytest.mark.parametrize("size", range(9))
+def test_a_torn_header_is_not_complete(size: int) -> None:
+    encoding = Csv(['a"\nb'])
+    assert encoding.header == b'"a""\nb"\n'
+    assert list(encoding.records(io.BytesIO(encoding.header[:size]))) == [encoding.header] * (size == 8)
+
+
+@pytest.mark.parametrize(
+    "end", [b'2,x"y,', b'2,"x"y,', b'2,"x\n3,y\n', b'2,"x\n3,y\n4,', b'"2",x\n"3,"y"\n'], ids=repr
+)
+def test_an_end_that_is_no_beginning_of_one_record_is_refused(end: bytes) -> None:
+    encoding = Csv(["state", "error"])
+    with pytest.raises(InputError, match=r"row [123] of the file to resume has a quote that is not closed"):
+        list(encoding.records(io.BytesIO(encoding.header + b"1,\n" + end)))
+
+
+def test_a_long_end_is_read_in_linear_time() -> None:
+    encoding = Csv(["state", "error"])
+    torn = b'1,"' + b"a line\n" * 200_000
+    assert list(encoding.records(io.BytesIO(encoding.header + torn))) == [encoding.header]
 
 
 def test_csv_writes_lists_as_json_and_more_fields_into_their_own_column() -> None:
