@@ -158,6 +158,8 @@ class _Job:
 
     def _open_sink(self, encoding: Encoding, *, resume: bool) -> Sink:
         if self._output is None:
+            if sys.stdout is None:
+                raise click.UsageError("stdout is closed; write to a file: -o FILE")
             return StreamSink(sys.stdout.buffer, encoding)
         try:
             sink = FileSink(self._output, encoding, resume=resume)

@@ -44,6 +44,8 @@ class _Commands(click.Group):
 
 def _give_up_stdout_if_broken() -> None:
     """Keep Python from failing at its very end once more, with what could not be written to a full disk."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except OSError:

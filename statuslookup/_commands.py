@@ -61,6 +61,8 @@ def get(
     SMSFIRE_PASSWORD; GREEN_API_ID_INSTANCE, GREEN_API_TOKEN and GREEN_API_URL.
     """
     service = service_of(provider, **options)
+    if sys.stdout is None:
+        raise click.UsageError("stdout is closed")
     try:
         wanted = {key_of(service, text): text for text in keys}
     except ValueError as error:

@@ -136,6 +136,8 @@ def test_a_json_file_as_csv_loses_nothing(url: str, tmp_path: Path) -> None:
         (["-", "--rate", "0"], "1\n", "Invalid value for '--rate'"),
         (["-", "--rate", "fast"], "1\n", "Invalid value for '--rate'"),
         (["-", "--timeout", "0"], "1\n", "Invalid value for '--timeout'"),
+        (["-", "--timeout", "nan"], "1\n", "Invalid value for '--timeout'"),
+        (["-", "--timeout", "inf"], "1\n", "Invalid value for '--timeout'"),
         (["-", "--api-url", "https://x.example"], "1\n", "--api-url is GREEN-API's"),
         (["-", "--base-url", "http://x.example"], "1\n", "must be https"),
         (["-", "--env-file", "missing"], "1\n", "does not exist"),

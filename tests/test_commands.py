@@ -2,20 +2,31 @@
 
 import io
 import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from statuslookup import DeliveryState, RetryPolicy
-from statuslookup._display import duration, summary_of
+from statuslookup import (
+    DeliveryState,
+    MessageStatus,
+    Receipt,
+    RetryPolicy,
+    StatusLookupError,
+    StatusStatistic,
+)
+from statuslookup._display import duration, summary_of, table_of
 from statuslookup._model import ClientStats
 from statuslookup._options import read_env_file
 from statuslookup._results import Tally
 from statuslookup.sandbox import Sandbox
 
-from .commanding import rows, run, show
-from .processes import finish, needs_signals, needs_terminals, read_terminal, start
+from .commanding import CREDENTIALS, rows, run, show
+from .processes import environment, finish, needs_signals, needs_terminals, read_terminal, start
 
 # --- exit codes -----------------------------------------------------------------------------------
 
@@ -169,6 +180,39 @@ def test_get_shows_a_table_on_a_terminal(url: str) -> None:
         assert json.loads(read_terminal(terminal))["id"] == 3
 
 
+@pytest.mark.parametrize("phone", ["[/x]", "[red]55", "\x1b]0;owned\x075\x1b[2J5", "5\n5\x9b2J\x7f", None])
+def test_what_a_provider_says_is_shown_as_it_is_and_commands_no_terminal(phone: str | None) -> None:
+    status = MessageStatus(id=1, phone=phone, status_name=phone)
+    receipt = Receipt(participant=phone or "", status=phone)
+    statistic = StatusStatistic(id_message="B", receipts=(receipt,))
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table_of([("1", status), ("B", statistic), ("2", StatusLookupError(phone or ""))]))
+    text = console.file.getvalue()  # type: ignore[attr-defined] # it is a StringIO
+    assert text.count("".join(filter(str.isprintable, phone or ""))) >= 5
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert len(text.splitlines()) == 7
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "problem"),
+    [
+        (["get", "smsfire", "1"], 2, "stdout is closed"),
+        (["check", "smsfire", "-"], 2, "stdout is closed; write to a file: -o FILE"),
+        (["check", "smsfire", "-", "-o", "/dev/full"], 1, "No space left on device"),
+    ],
+)
+def test_a_closed_stdout_is_one_line(url: str, arguments: list[str], exit_code: int, problem: str) -> None:
+    command = [sys.executable, "-m", "statuslookup", *arguments, "--base-url", url]
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    done = subprocess.run(
+        shell, env=environment(**CREDENTIALS), input="1\n", stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    assert done.returncode == exit_code
+    assert done.stderr.endswith(f"{problem}\n")
+    assert "Traceback" not in done.stderr
+
+
 @needs_terminals
 def test_no_color_means_no_colours(url: str) -> None:
     arguments = ("get", "smsfire", "3", "--base-url", url)
@@ -190,8 +234,6 @@ def test_a_summary_of_hours_fits_into_80_columns() -> None:
     tally = Tally()
     tally.states = dict.fromkeys(DeliveryState, 1_234_567)
     tally.before, tally.skipped = 5_000_000, 1_000_000
-    from rich.console import Console
-
     console = Console(file=io.StringIO(), width=80)
     console.print(summary_of(tally, ClientStats(), name="GREEN-API", seconds=100_000))
     text = console.file.getvalue()  # type: ignore[attr-defined] # it is a StringIO
