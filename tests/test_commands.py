@@ -126,6 +126,36 @@ def test_a_bad_key_says_how_to_write_it(url: str, key: str) -> None:
     assert "KEY" in result.stderr
 
 
+# --- Ctrl-C ---------------------------------------------------------------------------------------
+
+
+@needs_signals
+@pytest.mark.parametrize("command", ["get", "check"])
+def test_ctrl_c_while_a_host_name_is_looked_up_says_so_and_the_next_one_ends_it(
+    command: str, tmp_path: Path
+) -> None:
+    code = """
+import socket, time
+
+def hang(*arguments, **options):
+    print("Asked.", file=sys.stderr, flush=True)
+    time.sleep(60)
+
+socket.getaddrinfo = hang
+"""
+    (tmp_path / "in").write_text("1\n")
+    argument = "1" if command == "get" else str(tmp_path / "in")
+    arguments = [command, "smsfire", argument, "--base-url", "https://provider.example"]
+    process = start(*arguments, code=code, env=environment(**CREDENTIALS, NO_PROXY="*"))
+    assert process.stderr is not None
+    assert process.stderr.readline() == "Asked.\n"
+    for _ in range(20):
+        process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == "Closing. Ctrl-C once more ends it at once.\n"
+    process.send_signal(signal.SIGINT)
+    assert finish(process, within=20) == (130, "", "Interrupted.\n")
+
+
 # --- sandbox --------------------------------------------------------------------------------------
 
 
