@@ -19,6 +19,7 @@ from statuslookup import (
     StatusLookupError,
     StatusStatistic,
 )
+from statuslookup._commands import _how_to_use
 from statuslookup._display import duration, summary_of, table_of
 from statuslookup._model import ClientStats
 from statuslookup._options import read_env_file
@@ -160,10 +161,12 @@ socket.getaddrinfo = hang
 
 
 @needs_signals
-def test_the_sandbox_says_where_it_is_and_answers() -> None:
-    process = start("sandbox", "--messages", "10", "--no-limit")
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 # that is what is tested
+def test_the_sandbox_says_where_it_is_and_answers(host: str) -> None:
+    process = start("sandbox", "--messages", "10", "--no-limit", "--host", host)
     assert process.stdout is not None
     url = process.stdout.readline().strip()
+    assert url.startswith("http://127.0.0.1:")
     try:
         assert run("get", "smsfire", "1", "custom:campaign-000010", "--base-url", url).exit_code == 0
         assert run("get", "green", "STORY01", "--api-url", url).exit_code == 0
@@ -173,6 +176,13 @@ def test_the_sandbox_says_where_it_is_and_answers() -> None:
     assert (exit_code, output) == (130, "")
     assert f"statuslookup get smsfire 1 custom:campaign-000002 --base-url {url}" in errors
     assert errors.endswith("Interrupted.\n")
+
+
+def test_only_commands_that_work_are_printed() -> None:
+    assert "statuslookup get" in _how_to_use("http://[::1]:80", 1)
+    elsewhere = _how_to_use("http://192.0.2.1:80", 1)
+    assert "statuslookup get" not in elsewhere
+    assert "https" in elsewhere
 
 
 def test_a_port_that_is_taken_is_one_line(url: str) -> None:
