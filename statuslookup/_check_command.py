@@ -58,8 +58,11 @@ def check(context: click.Context, /, provider: str, file: str, **options: Any) -
     """Look up every message of FILE ('-' is stdin), and write one row for each.
 
     FILE is CSV with a header that names id, customId or custom_id (SMSFire) or idMessage (GREEN-API), JSON
-    Lines with such fields, or one key a line: digits are ids, others customIds. All other columns are
-    carried through. A row that fails has an 'error', an unknown message has no 'state'.
+    Lines with such fields, or one key a line: digits are ids, others customIds. Other columns are carried
+    through, except that the answer replaces those that have the name of a field of its own: state,
+    status_code, status_name, status_date, sent_date, message_type, country and phone (SMSFire), state,
+    recipients, sent, delivered, read, failed, receipts and problems (GREEN-API), error, and line with
+    --unordered. A row that fails has an 'error', an unknown message has no 'state'.
 
     \b
     Examples:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeAlias
 from attrs import frozen
 
 from ._model import AnswerT, CustomId, DeliveryState, KeyT, MessageStatus, StatusStatistic
-from ._rows import InputError, Row
+from ._rows import InputError, Row, unique
 
 _MORE = "more"
 _LINE = "line"
@@ -22,6 +22,7 @@ _BEGUN_RECORD = re.compile(
     rb"""(?:(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+),)*+(?:"[^"]*+(?:""[^"]*+)*+"?|[^",\r\n]*+)"""
 )
 
+# Without the instance's token: no message is found by it, and a result is a file that people pass on.
 _SMSFIRE_FIELDS = (
     "id",
     "custom_id",
@@ -33,7 +34,6 @@ _SMSFIRE_FIELDS = (
     "message_type",
     "country",
     "phone",
-    "instance_token",
 )
 _GREENAPI_FIELDS = (
     "id_message",
@@ -198,13 +198,13 @@ class Csv:
     """Comma-separated values with a header; what is no text or number is JSON in its cell."""
 
     def __init__(self, names: Sequence[str], *, more: bool = False) -> None:
-        """With ``more``, fields beyond ``names`` are allowed, and go as JSON into a column of that name."""
+        """With ``more``, fields beyond ``names`` are allowed, and go as JSON into a column of their own."""
         self._buffer = io.StringIO()
         # Only characters of the line terminator are quoted, so it has to have both.
         self._writer = csv.writer(self._buffer, lineterminator="\r\n")
         self._names = names
         self._has_more = more
-        self._columns = [*names, _MORE] if more else names
+        self._columns = unique([*names, _MORE]) if more else names
         self.header = self._encode(self._columns)
 
     def encode(self, values: Mapping[str, Any]) -> bytes:
@@ -248,7 +248,7 @@ class Csv:
 
     def _is_record(self, line: bytes) -> bool:
         try:
-            return bool(self.decode(line))
+            return _BEGUN_RECORD.fullmatch(line.removesuffix(b"\n")) is not None and bool(self.decode(line))
         except ValueError:
             return False
 

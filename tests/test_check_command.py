@@ -49,7 +49,7 @@ def test_stdin_to_stdout(url: str) -> None:
 
 def test_digits_can_be_custom_ids(url: str) -> None:
     result = run("check", "smsfire", "-", "--custom-ids", "--base-url", url, "--format", "csv", input="3\n")
-    assert result.stdout.splitlines()[1] == ",3" + "," * 10
+    assert result.stdout.splitlines()[1] == ",3" + "," * 9
     assert result.exit_code == 1
 
 
@@ -109,6 +109,21 @@ def test_a_resumed_check_remembers_in_its_exit_code_what_failed_before(url: str,
     arguments = ("check", "smsfire", "-", "-o", str(out), "--resume", "--base-url", url)
     assert run(*arguments, input="9999\n").exit_code == 1
     assert run(*arguments, input="9999\n1\n").exit_code == 1
+
+
+def test_the_token_of_the_instance_is_not_in_the_result(url: str) -> None:
+    for arguments in (["check", "smsfire", "-"], ["get", "smsfire", "1"]):
+        result = run(*arguments, "--base-url", url, input="1\n")
+        assert rows(result.stdout)[0]["state"] == "SENT"
+        assert "token" not in result.stdout
+
+
+def test_rows_around_a_line_that_is_too_long_are_written(url: str) -> None:
+    source = "1\n" + "9" * 2_000_000 + "\n2\n"
+    result = run("check", "smsfire", "-", "--base-url", url, "--rate", "off", input=source)
+    assert [row["state"] for row in rows(result.stdout)] == ["SENT", None, "REJECTED"]
+    assert rows(result.stdout)[1]["error"] == "line 2: it is longer than 1,048,576 bytes"
+    assert result.exit_code == 1
 
 
 def test_a_json_file_as_csv_loses_nothing(url: str, tmp_path: Path) -> None:

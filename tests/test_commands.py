@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from statuslookup._commands import _how_to_use
 from statuslookup._display import duration, summary_of, table_of
 from statuslookup._model import ClientStats
 from statuslookup._options import read_env_file
-from statuslookup._results import Tally
+from statuslookup._results import GREENAPI_FIELDS, SMSFIRE_FIELDS, Tally
 from statuslookup.sandbox import Sandbox
 
 from .commanding import CREDENTIALS, rows, run, show
@@ -207,6 +208,18 @@ def test_help_has_examples(command: str) -> None:
     assert result.exit_code == 0
     assert f"Examples:\n    statuslookup {command} " in result.output
     assert "\b" not in result.output
+
+
+def test_help_and_readme_name_the_columns_that_the_answer_replaces() -> None:
+    help_text = run("check", "--help").output.partition("Other columns")[2].partition("Examples")[0]
+    readme = Path("README.md").read_text(encoding="utf-8").partition("Give your own columns")[2]
+    for name in {*SMSFIRE_FIELDS.names, *GREENAPI_FIELDS.names, "error", "line"} - {
+        "id",
+        "custom_id",
+        "id_message",
+    }:
+        assert re.search(rf"\b{name}\b", help_text), name
+        assert f"`{name}`" in readme.partition("least far")[0], name
 
 
 @needs_terminals
