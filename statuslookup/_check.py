@@ -21,7 +21,7 @@ from .errors import (
     TransportError,
 )
 
-_MOST_IN_ORDER = 10_000
+_MOST_WAITING = 10_000
 _MOST_READY = 500
 
 
@@ -36,7 +36,8 @@ class _Place(Generic[KeyT]):
 class Check(Generic[KeyT, AnswerT]):
     """Looks up the rows of an input, and writes them in its order or, ``unordered``, as they come.
 
-    Memory is bounded: rows are read as the lookups go on, and no more than some thousands are under way.
+    Memory is bounded: rows are read as the lookups go on, and no more than ten thousand are looked up or
+    wait for their turn in the output.
     What shows that all further lookups would fail too (the credentials, the quota, a provider that cannot
     be reached) ends the check, and is not written; a later check can go on from there.
     """
@@ -69,6 +70,8 @@ class Check(Generic[KeyT, AnswerT]):
         self._may_block = may_block
         self._waiting: dict[KeyT, deque[_Place[KeyT]]] = {}
         self._in_order: deque[_Place[KeyT]] = deque()
+        self._places = 0
+        """How many rows were read and are not given out."""
         self._room = asyncio.Event()
         self._ready: list[bytes] = []
         self._is_flush_due = False
@@ -97,8 +100,7 @@ class Check(Generic[KeyT, AnswerT]):
                 for row in chunk:
                     if self._resumed.has(row, number):
                         self.bytes_done = row.end
-                    elif (key := self._key_to_ask(row)) is not None:
-                        await self._enter(row, key)
+                    elif (key := self._key_to_ask(await self._new_place(row))) is not None:
                         yield key
                     number += 1
                 if self._problem is not None:
@@ -106,31 +108,31 @@ class Check(Generic[KeyT, AnswerT]):
         if number < self._resumed.rows:
             raise InputError("the file to resume has more rows than this input")
 
-    def _key_to_ask(self, row: Row[KeyT]) -> KeyT | None:
-        """Return the key of the row, or finish the row if it needs no lookup."""
-        if row.key is None:
-            self.tally.failed += 1
-            self._settle(self._new_place(row), self._results.failed(row, row.error or ""))
-            return None
-        if self._only_open and row.state is not None and row.state.is_final:
-            values = self._results.skipped(row)
-            self.tally.skipped += 1
-            self.tally.add(values)
-            self._settle(self._new_place(row), values)
-            return None
-        return row.key
-
-    def _new_place(self, row: Row[KeyT]) -> _Place[KeyT]:
+    async def _new_place(self, row: Row[KeyT]) -> _Place[KeyT]:
+        while self._places >= _MOST_WAITING:
+            self._room.clear()
+            await self._room.wait()
+        self._places += 1
         place = _Place(row)
         if self._ordered:
             self._in_order.append(place)
         return place
 
-    async def _enter(self, row: Row[KeyT], key: KeyT) -> None:
-        while len(self._in_order) >= _MOST_IN_ORDER:
-            self._room.clear()
-            await self._room.wait()
-        self._waiting.setdefault(key, deque()).append(self._new_place(row))
+    def _key_to_ask(self, place: _Place[KeyT]) -> KeyT | None:
+        """Return the key of the row, or finish the row if it needs no lookup."""
+        row = place.row
+        if row.key is None:
+            self.tally.failed += 1
+            self._settle(place, self._results.failed(row, row.error or ""))
+        elif self._only_open and row.state is not None and row.state.is_final:
+            values = self._results.skipped(row)
+            self.tally.skipped += 1
+            self.tally.add(values)
+            self._settle(place, values)
+        else:
+            self._waiting.setdefault(row.key, deque()).append(place)
+            return row.key
+        return None
 
     def _take(self, outcome: Outcome[KeyT, AnswerT]) -> None:
         error = outcome.error
@@ -157,10 +159,10 @@ class Check(Generic[KeyT, AnswerT]):
         in_order = self._in_order
         while in_order and (data_of_first := in_order[0].data) is not None:
             self._give_out(in_order.popleft().row, data_of_first)
-        if len(in_order) < _MOST_IN_ORDER:
-            self._room.set()
 
     def _give_out(self, row: Row[KeyT], data: bytes) -> None:
+        self._places -= 1
+        self._room.set()
         self._ready.append(data)
         self.bytes_done = max(self.bytes_done, row.end)
         if len(self._ready) >= _MOST_READY:

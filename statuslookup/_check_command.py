@@ -58,8 +58,11 @@ def check(context: click.Context, /, provider: str, file: str, **options: Any) -
     """Look up every message of FILE ('-' is stdin), and write one row for each.
 
     FILE is CSV with a header that names id, customId or custom_id (SMSFire) or idMessage (GREEN-API), JSON
-    Lines with such fields, or one key a line: digits are ids, others customIds. All other columns are
-    carried through. A row that fails has an 'error', an unknown message has no 'state'.
+    Lines with such fields, or one key a line: digits are ids, others customIds. Other columns are carried
+    through, except that the answer replaces those that have the name of a field of its own: state,
+    status_code, status_name, status_date, sent_date, message_type, country and phone (SMSFire), state,
+    recipients, sent, delivered, read, failed, receipts and problems (GREEN-API), error, and line with
+    --unordered. A row that fails has an 'error', an unknown message has no 'state'.
 
     \b
     Examples:
@@ -158,6 +161,8 @@ class _Job:
 
     def _open_sink(self, encoding: Encoding, *, resume: bool) -> Sink:
         if self._output is None:
+            if sys.stdout is None:
+                raise click.UsageError("stdout is closed; write to a file: -o FILE")
             return StreamSink(sys.stdout.buffer, encoding)
         try:
             sink = FileSink(self._output, encoding, resume=resume)
@@ -188,7 +193,8 @@ class _Job:
             click.echo(f"Error: {error}\n{self._how_to_resume()}", err=True)
             click.get_current_context().exit(exit_code_of(error))
         except InputError as error:
-            click.echo(f"Error: {error}\n{self._how_to_resume()}", err=True)
+            # It is about the file to resume, and would be the same again.
+            click.echo(f"Error: {error}", err=True)
             click.get_current_context().exit(_USAGE)
         except OSError as error:
             if error.errno != errno.EPIPE:
@@ -215,5 +221,8 @@ class _Job:
     def _how_to_resume(self) -> str:
         done = counted(self.check.written, "row")
         if self._output is None:
-            return f"{done} were written. A check that writes to a file (-o FILE) can be resumed."
-        return f"{done} are in {self._output}. To go on, repeat the command with --resume."
+            return f"stdout got {done}. A check that writes to a file (-o FILE) can be resumed."
+        if not self.check.written:
+            # The file may hold an older check, which must not be taken for the beginning of this one.
+            return f"Nothing was written to {self._output}. Repeat the command."
+        return f"{self._output} has {done}. To go on, repeat the command with --resume."

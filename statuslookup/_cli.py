@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from ._check_command import check
+from ._clock import SYSTEM_CLOCK
 from ._commands import get, sandbox
 from .errors import StatusLookupError
 
@@ -20,6 +21,7 @@ ResultT = TypeVar("ResultT")
 
 _INTERRUPTED = 130
 _MOST_DEMO_MESSAGES = 100_000
+_MOMENT = 1.0
 
 
 class _Commands(click.Group):
@@ -44,6 +46,8 @@ class _Commands(click.Group):
 
 def _give_up_stdout_if_broken() -> None:
     """Keep Python from failing at its very end once more, with what could not be written to a full disk."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except OSError:
@@ -51,24 +55,30 @@ def _give_up_stdout_if_broken() -> None:
 
 
 def run_async(function: Callable[[], Awaitable[ResultT]]) -> ResultT:
-    """Run the function in an event loop; the first Ctrl-C cancels it, and it can clean up undisturbed."""
+    """Run the function in an event loop; the first Ctrl-C cancels it, and it can clean up undisturbed.
+
+    If that takes longer than a moment, a line says so, and one more Ctrl-C ends the process at once.
+    """
     task: asyncio.Task[ResultT] | None = None
-    interrupted = False
+    interrupted_at: float | None = None
 
     async def main() -> ResultT:
         nonlocal task
         task = asyncio.current_task()
-        if interrupted:
+        if interrupted_at is not None:
             raise asyncio.CancelledError
         return await function()
 
     def interrupt(*_: Any) -> None:
         # It raises nothing, because an exception in the middle of an import, or of making an event loop,
         # leaves files open. Who holds Ctrl-C down would break the clean-up, too.
-        nonlocal interrupted
-        if not interrupted and task is not None:
-            task.get_loop().call_soon_threadsafe(task.cancel)
-        interrupted = True
+        nonlocal interrupted_at
+        if interrupted_at is None:
+            interrupted_at = SYSTEM_CLOCK.time()
+            if task is not None and not task.get_loop().is_closed():
+                task.get_loop().call_soon_threadsafe(_cancel, task)
+        elif SYSTEM_CLOCK.time() - interrupted_at > _MOMENT:
+            _end_at_once()
 
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _is_main_thread():
         return asyncio.run(main())
@@ -78,8 +88,24 @@ def run_async(function: Callable[[], Awaitable[ResultT]]) -> ResultT:
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
-        if not interrupted:
+        if interrupted_at is None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _cancel(task: "asyncio.Task[Any]") -> None:
+    task.cancel()
+    # What a thread does cannot be cancelled, and asyncio waits for it: that may be a host name's address.
+    task.get_loop().call_later(_MOMENT, _say_that_it_is_closing)
+
+
+def _say_that_it_is_closing() -> None:
+    click.echo("Closing. Ctrl-C once more ends it at once.", err=True)
+
+
+def _end_at_once() -> None:
+    # Past Python's own streams, which may be in the middle of something. The progress bar hid the cursor.
+    os.write(2, b"\x1b[?25hInterrupted.\n" if os.isatty(2) else b"Interrupted.\n")
+    os._exit(_INTERRUPTED)
 
 
 def _is_main_thread() -> bool:

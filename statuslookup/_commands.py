@@ -3,6 +3,7 @@
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -20,6 +21,7 @@ from ._options import (
     provider_options,
     service_of,
 )
+from ._provider import is_loopback
 from ._results import JsonLines, Results
 from ._rows import Row
 from .errors import IncompleteError, LookupTimeoutError, StatusLookupError
@@ -61,6 +63,8 @@ def get(
     SMSFIRE_PASSWORD; GREEN_API_ID_INSTANCE, GREEN_API_TOKEN and GREEN_API_URL.
     """
     service = service_of(provider, **options)
+    if sys.stdout is None:
+        raise click.UsageError("stdout is closed")
     try:
         wanted = {key_of(service, text): text for text in keys}
     except ValueError as error:
@@ -161,7 +165,8 @@ def sandbox(port: int, host: str, messages: int, no_limit: bool) -> None:
         ) from error
     imitation = Sandbox(rate_limit=None) if no_limit else Sandbox()
     _fill(imitation, messages, no_limit=no_limit)
-    with imitation.serve(host, port) as url:
+    with imitation.serve(host, port) as served_at:
+        url = _url_for_this_machine(served_at)
         click.echo(url)
         click.echo(_how_to_use(url, messages), err=True)
         # A wait with an end is one that Ctrl-C can break on every system.
@@ -179,7 +184,19 @@ def _fill(imitation: "Sandbox", messages: int, *, no_limit: bool) -> None:
         instance.add_statistic(f"STORY{number:02d}", *[read] * number, delivered, *[sent] * (number % 3))
 
 
+def _url_for_this_machine(url: str) -> str:
+    """Return the URL with the loopback address, if it is one of all addresses."""
+    for every, loopback in (("//0.0.0.0:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
+        url = url.replace(every, loopback)
+    return url
+
+
 def _how_to_use(url: str, messages: int) -> str:
+    if not is_loopback(urlsplit(url).hostname or ""):
+        return f"""\
+The sandbox answers at {url} until Ctrl-C. statuslookup gives credentials to an http URL only at
+127.0.0.1, ::1 or localhost, so it needs something in between that speaks https.
+"""
     return f"""\
 The sandbox answers at {url} until Ctrl-C. From another shell:
 

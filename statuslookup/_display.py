@@ -1,5 +1,6 @@
 """What the commands show to people: the progress bar, the summary, the table."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
@@ -19,6 +20,7 @@ from ._results import Tally
 
 _BAR_WIDTH = 20
 _CHART_WIDTH = 20
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _GOOD = frozenset({DeliveryState.DELIVERED, DeliveryState.READ})
 
 
@@ -159,16 +161,22 @@ def table_of(rows: Sequence[tuple[str, object]]) -> Table:
     for key, end in rows:
         if isinstance(end, MessageStatus):
             status = " ".join(str(part) for part in (end.status_code, end.status_name) if part is not None)
-            table.add_row(Text(key), _state(end.state), Text(status), _date(end.status_date), end.phone)
+            since = _date(end.status_date)
+            table.add_row(_text(key), _state(end.state), _text(status), since, _text(end.phone or ""))
         elif isinstance(end, StatusStatistic) and end.receipts:
             for receipt in end.receipts:
-                state, since = _state(receipt.state), _date(receipt.timestamp)
-                table.add_row(Text(key), state, Text(receipt.status or ""), since, Text(receipt.participant))
+                state, status, since = receipt.state, receipt.status or "", _date(receipt.timestamp)
+                table.add_row(_text(key), _state(state), _text(status), since, _text(receipt.participant))
         elif isinstance(end, Exception):
-            table.add_row(Text(key), Text("failed", "bold red"), Text(str(end)))
+            table.add_row(_text(key), Text("failed", "bold red"), _text(str(end)))
         else:
-            table.add_row(Text(key), Text("unknown", colour_of(None)))
+            table.add_row(_text(key), Text("unknown", colour_of(None)))
     return table
+
+
+def _text(text: str) -> Text:
+    """Return a text of others as it is, but without what would command the terminal."""
+    return Text(_CONTROL.sub("", text))
 
 
 def _state(state: DeliveryState) -> Text:

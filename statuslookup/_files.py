@@ -159,16 +159,16 @@ class FileSink:
             self._file.seek(self._valid or 0)
 
     def resume(self, tally: Tally, *, with_line: bool) -> "Resumed":
-        """Count the rows that are there, cut off what is torn, and return what is done already."""
+        """Count the rows that are there, cut off an unfinished last one, and return what is done already.
+
+        A file that is damaged, or not this check's, is an ``InputError``, and is left as it is.
+        """
         with open(self._file.fileno(), "rb", closefd=False) as lines:
             records = self._encoding.records(lines)
             position = 0
             resumed = Resumed(with_line=with_line)
             if self._encoding.header:
-                header = next(records, b"")
-                if header not in (b"", self._encoding.header):
-                    raise InputError("the file to resume has other columns than this check would write")
-                position = len(header)
+                position = len(next(records, b""))
             for number, record in enumerate(records, 1):
                 try:
                     values = self._encoding.decode(record)

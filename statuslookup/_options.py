@@ -47,6 +47,13 @@ def _rate(
         raise click.BadParameter(message, param=parameter) from None
 
 
+def _timeout(_: click.Context, parameter: click.Parameter, value: float) -> float:
+    # No click.FloatRange, because NaN is in every range.
+    if not 0 < value <= 1e9:
+        raise click.BadParameter("it is a number of seconds above 0, 1e9 at most", param=parameter)
+    return value
+
+
 def provider_options(command: CommandT) -> CommandT:
     """Give a command the options that say how to ask the provider."""
     options = (
@@ -60,7 +67,9 @@ def provider_options(command: CommandT) -> CommandT:
         ),
         click.option(
             "--timeout",
-            type=click.FloatRange(0, 1e9, min_open=True),
+            callback=_timeout,
+            type=float,
+            metavar="SECONDS",
             default=60.0,
             show_default=True,
             help="Seconds that one lookup may take in all.",

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeAlias
@@ -10,12 +11,18 @@ from typing import Any, Generic, TypeAlias
 from attrs import frozen
 
 from ._model import AnswerT, CustomId, DeliveryState, KeyT, MessageStatus, StatusStatistic
-from ._rows import Row
+from ._rows import InputError, Row, unique
 
 _MORE = "more"
 _LINE = "line"
 _ERROR = "error"
+_OTHER_COLUMNS = "the file to resume has other columns than this check would write"
+# Whole cells, each with its comma, and then the beginning of one; a quote is only where a cell begins.
+_BEGUN_RECORD = re.compile(
+    rb"""(?:(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+),)*+(?:"[^"]*+(?:""[^"]*+)*+"?|[^",\r\n]*+)"""
+)
 
+# Without the instance's token: no message is found by it, and a result is a file that people pass on.
 _SMSFIRE_FIELDS = (
     "id",
     "custom_id",
@@ -27,7 +34,6 @@ _SMSFIRE_FIELDS = (
     "message_type",
     "country",
     "phone",
-    "instance_token",
 )
 _GREENAPI_FIELDS = (
     "id_message",
@@ -170,8 +176,15 @@ class JsonLines:
 
     @staticmethod
     def records(lines: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the complete records; what is torn at the end is left out."""
-        return (line for line in lines if line.endswith(b"\n"))
+        """Yield the complete records; an unfinished last one is left out.
+
+        What is left at the end and cannot be the beginning of a record is an ``InputError``.
+        """
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield line
+            elif not line.startswith(b"{"):
+                raise InputError("the end of the file to resume is no row of this check")
 
     def decode(self, record: bytes) -> dict[str, Any]:
         """Return the values of a record; raise a ``ValueError`` if it is none of this output."""
@@ -185,13 +198,13 @@ class Csv:
     """Comma-separated values with a header; what is no text or number is JSON in its cell."""
 
     def __init__(self, names: Sequence[str], *, more: bool = False) -> None:
-        """With ``more``, fields beyond ``names`` are allowed, and go as JSON into a column of that name."""
+        """With ``more``, fields beyond ``names`` are allowed, and go as JSON into a column of their own."""
         self._buffer = io.StringIO()
         # Only characters of the line terminator are quoted, so it has to have both.
         self._writer = csv.writer(self._buffer, lineterminator="\r\n")
         self._names = names
         self._has_more = more
-        self._columns = [*names, _MORE] if more else names
+        self._columns = unique([*names, _MORE]) if more else names
         self.header = self._encode(self._columns)
 
     def encode(self, values: Mapping[str, Any]) -> bytes:
@@ -207,15 +220,37 @@ class Csv:
         self._writer.writerow(cells)
         return (self._buffer.getvalue()[:-2] + "\n").encode(errors="backslashreplace")
 
-    @staticmethod
-    def records(lines: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the complete records, the header first; what is torn at the end is left out."""
-        record, quotes = b"", 0
+    def records(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the complete records, the header first; an unfinished last one is left out.
+
+        Another header, or what is left at the end and cannot be the beginning of one record, is an
+        ``InputError``.
+        """
+        lines_of_record: list[bytes] = []
+        number, quotes = 0, 0
         for line in lines:
-            record, quotes = record + line, quotes + line.count(b'"')
+            lines_of_record.append(line)
+            quotes += line.count(b'"')
             if quotes % 2 == 0 and line.endswith(b"\n"):
+                record = b"".join(lines_of_record)
+                if number == 0 and record != self.header:
+                    raise InputError(_OTHER_COLUMNS)
                 yield record
-                record, quotes = b"", 0
+                number += 1
+                lines_of_record.clear()
+        begun = b"".join(lines_of_record)
+        if number == 0:
+            if not self.header.startswith(begun):
+                raise InputError(_OTHER_COLUMNS)
+        # A cell may have any number of lines, but none that are rows by themselves.
+        elif not _BEGUN_RECORD.fullmatch(begun) or any(map(self._is_record, lines_of_record[1:])):
+            raise InputError(f"row {number} of the file to resume has a quote that is not closed")
+
+    def _is_record(self, line: bytes) -> bool:
+        try:
+            return _BEGUN_RECORD.fullmatch(line.removesuffix(b"\n")) is not None and bool(self.decode(line))
+        except ValueError:
+            return False
 
     def decode(self, record: bytes) -> dict[str, Any]:
         """Return the values of a record; raise a ``ValueError`` if it is none of this output."""

@@ -21,7 +21,14 @@ _CUSTOM = "custom:"
 
 
 class InputError(ValueError):
-    """The input cannot be read at all, or not any further."""
+    """The input cannot be read at all, or the file to resume is not about it."""
+
+
+class LongLineError(InputError):
+    """A line is too long to be kept; the next one can be read."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it is longer than {_MOST_LINE_BYTES:,} bytes")
 
 
 @frozen(kw_only=True)
@@ -132,9 +139,11 @@ class Lines:
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines)
+        line, dropped = next(self._lines)
         self.number += 1
-        self.bytes += len(line)
+        self.bytes += dropped + len(line)
+        if dropped + len(line) > _MOST_LINE_BYTES:
+            raise LongLineError
         if self.number == 1:
             line = line.removeprefix(_BYTE_ORDER_MARK)
             if line.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -145,8 +154,9 @@ class Lines:
             self.first_latin1 = self.first_latin1 or self.number
             return line.decode("latin-1")
 
-    def _split(self) -> Iterator[bytes]:
-        rest = b""
+    def _split(self) -> Iterator[tuple[bytes, int]]:
+        """Yield each line, and how many bytes at its beginning were dropped because it is too long."""
+        rest, dropped = b"", 0
         while True:
             self.before_read()
             chunk = self._read(_CHUNK)
@@ -154,11 +164,12 @@ class Lines:
                 break
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                yield line + b"\n"
+                yield line + b"\n", dropped
+                dropped = 0
             if len(rest) > _MOST_LINE_BYTES:
-                raise InputError(f"line {self.number + 1} is longer than {_MOST_LINE_BYTES:,} bytes")
-        if rest:
-            yield rest
+                rest, dropped = b"", dropped + len(rest)
+        if rest or dropped:
+            yield rest, dropped
 
 
 class Input(Generic[KeyT]):
@@ -178,13 +189,13 @@ class Input(Generic[KeyT]):
             self.columns = self._header(source, first)
             self.rows = self._csv_rows(source)
         elif self.format == "jsonl":
-            rows = self._jsonl_rows(source)
+            rows = self._line_rows(source, self._jsonl_row)
             one = next(rows, None)
             self.columns = list(one.values) if one else []
             self.rows = rows if one is None else cast("Iterator[Row[KeyT]]", chain([one], rows))
         else:
             self.columns = []
-            self.rows = self._key_rows(source)
+            self.rows = self._line_rows(source, self._key_row)
 
     def _header(self, source: Iterator[str], first: str) -> list[str]:
         self._delimiter = _delimiter_of(first, self._keys) or ","
@@ -197,7 +208,7 @@ class Input(Generic[KeyT]):
                 f"the header names no key column (one of {self._keys.shown_columns}): it has"
                 f" {', '.join(map(repr, names[:10]))[:200]}"
             )
-        return _unique(names)
+        return unique(names)
 
     def _csv_rows(self, source: Iterator[str]) -> Iterator[Row[KeyT]]:
         key_columns = self._keys.named_in(self.columns)
@@ -207,9 +218,10 @@ class Input(Generic[KeyT]):
             line = lines.number + 1
             try:
                 cells = next(reader, None)
-            except csv.Error as error:
+            except (csv.Error, LongLineError) as error:
                 where = f"line {line}" if line == lines.number else f"lines {line} to {lines.number}"
-                yield Row(line=line, end=lines.bytes, values={}, error=f"{where}: not CSV: {error}")
+                problem = str(error) if isinstance(error, LongLineError) else f"not CSV: {error}"
+                yield Row(line=line, end=lines.bytes, values={}, error=f"{where}: {problem}")
                 continue
             if cells is None:
                 return
@@ -223,36 +235,42 @@ class Input(Generic[KeyT]):
             else:
                 yield self._row(line, values, key_columns)
 
-    def _jsonl_rows(self, source: Iterator[str]) -> Iterator[Row[KeyT]]:
-        lines = self.lines
-        for text in source:
-            if not text.strip():
-                continue
+    def _line_rows(self, source: Iterator[str], row_of: Callable[[str], Row[KeyT]]) -> Iterator[Row[KeyT]]:
+        """Yield a row for each line that holds something."""
+        while True:
             try:
-                values = decode(text)
-                if not isinstance(values, dict):
-                    raise ValueError("not a JSON object")
-                if any(isinstance(value, float) and not math.isfinite(value) for value in values.values()):
-                    raise ValueError("a number is too large")
-            except ValueError as error:
-                problem = f"line {lines.number}: {error}"
-                yield Row(line=lines.number, end=lines.bytes, values={}, error=problem)
-            else:
-                yield self._row(lines.number, values, self._keys.named_in(list(values)))
+                line = next(source, None)
+            except LongLineError as error:
+                yield self._bad_row(error)
+                continue
+            if line is None:
+                return
+            if line.strip():
+                yield row_of(line)
 
-    def _key_rows(self, source: Iterator[str]) -> Iterator[Row[KeyT]]:
-        lines, column = self.lines, self._keys.column_of_bad
-        for text in map(str.strip, source):
-            if not text:
-                continue
-            try:
-                column, key = self._keys.in_line(text)
-            except ValueError as error:
-                column, values = self._keys.column_of_bad, {self._keys.column_of_bad: text}
-                problem = f"line {lines.number}: {error}"
-                yield Row(line=lines.number, end=lines.bytes, values=values, column=column, error=problem)
-            else:
-                yield Row(line=lines.number, end=lines.bytes, values={column: key}, column=column, key=key)
+    def _jsonl_row(self, line: str) -> Row[KeyT]:
+        try:
+            values = _object_of(line)
+        except ValueError as error:
+            return self._bad_row(error)
+        return self._row(self.lines.number, values, self._keys.named_in(list(values)))
+
+    def _key_row(self, line: str) -> Row[KeyT]:
+        text = line.strip()
+        try:
+            column, key = self._keys.in_line(text)
+        except ValueError as error:
+            column = self._keys.column_of_bad
+            return self._bad_row(error, values={column: text}, column=column)
+        number, end = self.lines.number, self.lines.bytes
+        return Row(line=number, end=end, values={column: key}, column=column, key=key)
+
+    def _bad_row(
+        self, error: ValueError, *, values: dict[str, Any] | None = None, column: str | None = None
+    ) -> Row[KeyT]:
+        """Return the row of the line that was read last."""
+        number, end = self.lines.number, self.lines.bytes
+        return Row(line=number, end=end, values=values or {}, column=column, error=f"line {number}: {error}")
 
     def _row(self, line: int, values: dict[str, Any], key_columns: Sequence[str]) -> Row[KeyT]:
         """Return the row of the first key column that holds something."""
@@ -269,6 +287,21 @@ class Input(Generic[KeyT]):
                 return Row(line=line, end=self.lines.bytes, values=values, column=column, error=problem)
             return Row(line=line, end=self.lines.bytes, values=values, column=column, key=key)
         return Row(line=line, end=self.lines.bytes, values=values, error=f"line {line}: it has no key")
+
+
+def _object_of(line: str) -> dict[str, Any]:
+    """Return the JSON object of a line, or raise a ``ValueError`` that says why it is none."""
+    values = decode(line)
+    if not isinstance(values, dict):
+        raise ValueError("not a JSON object")
+    inner: list[Any] = [values]
+    while inner:
+        value = inner.pop()
+        if isinstance(value, dict | list):
+            inner += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("a number is too large")
+    return values
 
 
 def _format_of(first: str, name: str, keys: Keys[Any]) -> InputFormat:
@@ -294,7 +327,7 @@ def _delimiter_of(header: str, keys: Keys[Any]) -> str | None:
     return None
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def unique(names: Sequence[str]) -> list[str]:
     """Return the names of columns, none of them empty or repeated."""
     unique: dict[str, None] = {}
     for place, name in enumerate(names, 1):

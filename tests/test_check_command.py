@@ -47,7 +47,7 @@ def test_stdin_to_stdout(url: str) -> None:
 
 def test_digits_can_be_custom_ids(url: str) -> None:
     result = run("check", "smsfire", "-", "--custom-ids", "--base-url", url, "--format", "csv", input="3\n")
-    assert result.stdout.splitlines()[1] == ",3" + "," * 10
+    assert result.stdout.splitlines()[1] == ",3" + "," * 9
     assert result.exit_code == 1
 
 
@@ -109,6 +109,21 @@ def test_a_resumed_check_remembers_in_its_exit_code_what_failed_before(url: str,
     assert run(*arguments, input="9999\n1\n").exit_code == 1
 
 
+def test_the_token_of_the_instance_is_not_in_the_result(url: str) -> None:
+    for arguments in (["check", "smsfire", "-"], ["get", "smsfire", "1"]):
+        result = run(*arguments, "--base-url", url, input="1\n")
+        assert rows(result.stdout)[0]["state"] == "SENT"
+        assert "token" not in result.stdout
+
+
+def test_rows_around_a_line_that_is_too_long_are_written(url: str) -> None:
+    source = "1\n" + "9" * 2_000_000 + "\n2\n"
+    result = run("check", "smsfire", "-", "--base-url", url, "--rate", "off", input=source)
+    assert [row["state"] for row in rows(result.stdout)] == ["SENT", None, "REJECTED"]
+    assert rows(result.stdout)[1]["error"] == "line 2: it is longer than 1,048,576 bytes"
+    assert result.exit_code == 1
+
+
 def test_a_json_file_as_csv_loses_nothing(url: str, tmp_path: Path) -> None:
     source = '{"id": 1, "a": 1}\n{"id": 2, "b": [2]}\n'
     result = run("check", "smsfire", "-", "--format", "csv", "--base-url", url, input=source)
@@ -134,6 +149,8 @@ def test_a_json_file_as_csv_loses_nothing(url: str, tmp_path: Path) -> None:
         (["-", "--rate", "0"], "1\n", "Invalid value for '--rate'"),
         (["-", "--rate", "fast"], "1\n", "Invalid value for '--rate'"),
         (["-", "--timeout", "0"], "1\n", "Invalid value for '--timeout'"),
+        (["-", "--timeout", "nan"], "1\n", "Invalid value for '--timeout'"),
+        (["-", "--timeout", "inf"], "1\n", "Invalid value for '--timeout'"),
         (["-", "--api-url", "https://x.example"], "1\n", "--api-url is GREEN-API's"),
         (["-", "--base-url", "http://x.example"], "1\n", "must be https"),
         (["-", "--env-file", "missing"], "1\n", "does not exist"),
@@ -218,11 +235,47 @@ def test_what_ends_a_check_says_how_to_go_on(url: str, tmp_path: Path, sandbox: 
     result = run(*arguments)
     assert result.exit_code == 3
     done = len(rows(out.read_text()))
-    assert f"{done} row" in result.stderr
-    assert result.stderr.endswith("To go on, repeat the command with --resume.\n")
+    assert result.stderr.endswith(f"{out} has {done} rows. To go on, repeat the command with --resume.\n")
     sandbox.fault = None
     assert run(*arguments, "--resume").exit_code == 0
     assert [row["id"] for row in rows(out.read_text())] == list(range(1, 3001))
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_check_that_wrote_nothing_is_not_to_be_resumed(
+    url: str, tmp_path: Path, sandbox: Sandbox, resume: list[str]
+) -> None:
+    sandbox.fault = lambda _: 401
+    out = tmp_path / "out.csv"
+    arguments = ("check", "smsfire", "-", "-o", str(out), "--base-url", url, "--rate", "off")
+    if not resume:
+        out.write_text("the result of yesterday\n")
+    result = run(*arguments, *resume, input=ids(3))
+    assert result.exit_code == 3
+    assert result.stderr.endswith(f"Nothing was written to {out}. Repeat the command.\n")
+    assert out.read_text() == ("" if resume else "the result of yesterday\n")
+
+
+def test_one_row_is_a_row(url: str, tmp_path: Path, sandbox: Sandbox) -> None:
+    out = tmp_path / "out.jsonl"
+    arguments = ("check", "smsfire", "-", "-o", str(out), "--resume", "--base-url", url, "--rate", "off")
+    assert run(*arguments, input=ids(1)).exit_code == 0
+    sandbox.fault = lambda _: 401
+    result = run(*arguments, input=ids(2))
+    assert result.stderr.endswith(f"{out} has 1 row. To go on, repeat the command with --resume.\n")
+
+
+@pytest.mark.parametrize(("input", "problem"), [("7\n8\n", "another key"), ("1\n", "more rows")])
+def test_a_file_that_cannot_be_resumed_is_not_to_be_resumed(
+    url: str, tmp_path: Path, input: str, problem: str
+) -> None:
+    out = tmp_path / "out.jsonl"
+    arguments = ("check", "smsfire", "-", "-o", str(out), "--base-url", url, "--rate", "off")
+    assert run(*arguments, input=ids(2)).exit_code == 0
+    result = run(*arguments, "--resume", input=input)
+    assert result.exit_code == 2
+    assert problem in result.stderr
+    assert "repeat" not in result.stderr.lower()
 
 
 @needs_signals
@@ -244,7 +297,7 @@ def test_ctrl_c_writes_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> Non
         done = len(rows(out.read_text()))
         assert 0 < done < 3000
         assert errors.splitlines()[-1] == (
-            f"Interrupted: {done:,} rows are in {out}. To go on, repeat the command with --resume."
+            f"Interrupted: {out} has {done:,} rows. To go on, repeat the command with --resume."
         )
         sandbox.rate_limit = None
         result = run(*arguments, "--rate", "off", "--resume")

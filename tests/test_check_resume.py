@@ -80,6 +80,7 @@ def test_an_unordered_file_is_resumed_by_its_lines(tmp_path: Path) -> None:
     ("there", "content", "problem"),
     [
         ("something else\n", "1\n", "row 1 of the file"),
+        ("something else", "1\n", "the end of the file to resume is no row"),
         ('{"id": 5, "state": null, "error": null}\n', "1\n", "has another key than line 1"),
         ('{"id": 1, "state": null, "error": null}\n' * 2, "1\n", "more rows than this input"),
     ],
@@ -94,12 +95,27 @@ def test_a_file_that_is_not_this_checks_is_refused_and_left_alone(
     assert path.read_text() == there
 
 
-def test_a_csv_file_with_other_columns_is_refused_and_left_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("there", ["name,phone\nAnn,55\n", "name,phone", 'na"me\nAnn\n'])
+def test_a_csv_file_with_other_columns_is_refused_and_left_alone(tmp_path: Path, there: str) -> None:
     path = tmp_path / "out"
-    path.write_text("name,phone\nAnn,55\n")
+    path.write_text(there)
     with pytest.raises(InputError, match="other columns"):
         run_to_file("1\n", path, sandbox_of(1), csv=True)
-    assert path.read_text() == "name,phone\nAnn,55\n"
+    assert path.read_text() == there
+
+
+@pytest.mark.parametrize("place", range(30))
+def test_a_quote_too_many_is_refused_and_the_file_left_alone(tmp_path: Path, place: int) -> None:
+    content, path = "id,note\n1,a\n2,b\n3,c\n", tmp_path / "out"
+    sandbox = sandbox_of(3, latency=0)
+    run_to_file(content, path, sandbox, csv=True)
+    whole = path.read_bytes()
+    second = whole.index(b"\n2,b") + 1
+    damaged = whole[: second + place] + b'"' + whole[second + place :]
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match="row 2 of the file"):
+        run_to_file(content, path, sandbox, csv=True)
+    assert path.read_bytes() == damaged
 
 
 def test_what_was_there_stays_until_there_is_something_better(tmp_path: Path) -> None:

@@ -2,20 +2,33 @@
 
 import io
 import json
+import os
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from statuslookup import DeliveryState, RetryPolicy
-from statuslookup._display import duration, summary_of
+from statuslookup import (
+    DeliveryState,
+    MessageStatus,
+    Receipt,
+    RetryPolicy,
+    StatusLookupError,
+    StatusStatistic,
+)
+from statuslookup._commands import _how_to_use
+from statuslookup._display import duration, summary_of, table_of
 from statuslookup._model import ClientStats
 from statuslookup._options import read_env_file
-from statuslookup._results import Tally
+from statuslookup._results import GREENAPI_FIELDS, SMSFIRE_FIELDS, Tally
 from statuslookup.sandbox import Sandbox
 
-from .commanding import rows, run, show
-from .processes import finish, needs_signals, needs_terminals, read_terminal, start
+from .commanding import CREDENTIALS, rows, run, show
+from .processes import environment, finish, needs_signals, needs_terminals, read_terminal, start
 
 # --- exit codes -----------------------------------------------------------------------------------
 
@@ -115,14 +128,46 @@ def test_a_bad_key_says_how_to_write_it(url: str, key: str) -> None:
     assert "KEY" in result.stderr
 
 
+# --- Ctrl-C ---------------------------------------------------------------------------------------
+
+
+@needs_signals
+@pytest.mark.parametrize("command", ["get", "check"])
+def test_ctrl_c_while_a_host_name_is_looked_up_says_so_and_the_next_one_ends_it(
+    command: str, tmp_path: Path
+) -> None:
+    code = """
+import socket, time
+
+def hang(*arguments, **options):
+    print("Asked.", file=sys.stderr, flush=True)
+    time.sleep(60)
+
+socket.getaddrinfo = hang
+"""
+    (tmp_path / "in").write_text("1\n")
+    argument = "1" if command == "get" else str(tmp_path / "in")
+    arguments = [command, "smsfire", argument, "--base-url", "https://provider.example"]
+    process = start(*arguments, code=code, env=environment(**CREDENTIALS, NO_PROXY="*"))
+    assert process.stderr is not None
+    assert process.stderr.readline() == "Asked.\n"
+    for _ in range(20):
+        process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == "Closing. Ctrl-C once more ends it at once.\n"
+    process.send_signal(signal.SIGINT)
+    assert finish(process, within=20) == (130, "", "Interrupted.\n")
+
+
 # --- sandbox --------------------------------------------------------------------------------------
 
 
 @needs_signals
-def test_the_sandbox_says_where_it_is_and_answers() -> None:
-    process = start("sandbox", "--messages", "10", "--no-limit")
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 # that is what is tested
+def test_the_sandbox_says_where_it_is_and_answers(host: str) -> None:
+    process = start("sandbox", "--messages", "10", "--no-limit", "--host", host)
     assert process.stdout is not None
     url = process.stdout.readline().strip()
+    assert url.startswith("http://127.0.0.1:")
     try:
         assert run("get", "smsfire", "1", "custom:campaign-000010", "--base-url", url).exit_code == 0
         assert run("get", "green", "STORY01", "--api-url", url).exit_code == 0
@@ -132,6 +177,13 @@ def test_the_sandbox_says_where_it_is_and_answers() -> None:
     assert (exit_code, output) == (130, "")
     assert f"statuslookup get smsfire 1 custom:campaign-000002 --base-url {url}" in errors
     assert errors.endswith("Interrupted.\n")
+
+
+def test_only_commands_that_work_are_printed() -> None:
+    assert "statuslookup get" in _how_to_use("http://[::1]:80", 1)
+    elsewhere = _how_to_use("http://192.0.2.1:80", 1)
+    assert "statuslookup get" not in elsewhere
+    assert "https" in elsewhere
 
 
 def test_a_port_that_is_taken_is_one_line(url: str) -> None:
@@ -158,6 +210,18 @@ def test_help_has_examples(command: str) -> None:
     assert "\b" not in result.output
 
 
+def test_help_and_readme_name_the_columns_that_the_answer_replaces() -> None:
+    help_text = run("check", "--help").output.partition("Other columns")[2].partition("Examples")[0]
+    readme = Path("README.md").read_text(encoding="utf-8").partition("Give your own columns")[2]
+    for name in {*SMSFIRE_FIELDS.names, *GREENAPI_FIELDS.names, "error", "line"} - {
+        "id",
+        "custom_id",
+        "id_message",
+    }:
+        assert re.search(rf"\b{name}\b", help_text), name
+        assert f"`{name}`" in readme.partition("least far")[0], name
+
+
 @needs_terminals
 def test_get_shows_a_table_on_a_terminal(url: str) -> None:
     with show("get", "smsfire", "3", "custom:zzz", "--base-url", url) as (process, terminal):
@@ -167,6 +231,39 @@ def test_get_shows_a_table_on_a_terminal(url: str) -> None:
     assert "unknown" in shown
     with show("get", "smsfire", "3", "--json", "--base-url", url) as (_, terminal):
         assert json.loads(read_terminal(terminal))["id"] == 3
+
+
+@pytest.mark.parametrize("phone", ["[/x]", "[red]55", "\x1b]0;owned\x075\x1b[2J5", "5\n5\x9b2J\x7f", None])
+def test_what_a_provider_says_is_shown_as_it_is_and_commands_no_terminal(phone: str | None) -> None:
+    status = MessageStatus(id=1, phone=phone, status_name=phone)
+    receipt = Receipt(participant=phone or "", status=phone)
+    statistic = StatusStatistic(id_message="B", receipts=(receipt,))
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table_of([("1", status), ("B", statistic), ("2", StatusLookupError(phone or ""))]))
+    text = console.file.getvalue()  # type: ignore[attr-defined] # it is a StringIO
+    assert text.count("".join(filter(str.isprintable, phone or ""))) >= 5
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert len(text.splitlines()) == 7
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "problem"),
+    [
+        (["get", "smsfire", "1"], 2, "stdout is closed"),
+        (["check", "smsfire", "-"], 2, "stdout is closed; write to a file: -o FILE"),
+        (["check", "smsfire", "-", "-o", "/dev/full"], 1, "No space left on device"),
+    ],
+)
+def test_a_closed_stdout_is_one_line(url: str, arguments: list[str], exit_code: int, problem: str) -> None:
+    command = [sys.executable, "-m", "statuslookup", *arguments, "--base-url", url]
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    done = subprocess.run(
+        shell, env=environment(**CREDENTIALS), input="1\n", stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    assert done.returncode == exit_code
+    assert done.stderr.endswith(f"{problem}\n")
+    assert "Traceback" not in done.stderr
 
 
 @needs_terminals
@@ -190,8 +287,6 @@ def test_a_summary_of_hours_fits_into_80_columns() -> None:
     tally = Tally()
     tally.states = dict.fromkeys(DeliveryState, 1_234_567)
     tally.before, tally.skipped = 5_000_000, 1_000_000
-    from rich.console import Console
-
     console = Console(file=io.StringIO(), width=80)
     console.print(summary_of(tally, ClientStats(), name="GREEN-API", seconds=100_000))
     text = console.file.getvalue()  # type: ignore[attr-defined] # it is a StringIO

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -132,6 +133,7 @@ def test_names_of_columns_are_made_unique() -> None:
         ('{"id": 1}\n{"id": 1.5}\n{"id": 2}\n', 2, "neither a text nor an integer"),
         ('{"id": 1}\n{"x": 1}\n{"id": 2}\n', 2, "has no key"),
         ('{"id": 1}\n{"id": 2, "x": 1e999}\n{"id": 2}\n', 2, "too large"),
+        ('{"id": 1}\n{"id": 2, "x": [{"y": -1e999}]}\n{"id": 2}\n', 2, "too large"),
         ('{"id": 1}\n{"id": 2, "x": NaN}\n{"id": 2}\n', 2, "NaN is not JSON"),
         ('{"id": 1}\n{"id": ' + "1" * 5000 + '}\n{"id": 2}\n', 2, ""),
         ("1\nnot a key\n2\n", 2, "a customId has"),
@@ -163,9 +165,53 @@ def test_after_a_cell_that_is_too_long_the_rest_goes_on() -> None:
     assert bad.error.startswith("line 3: not CSV: field larger")
 
 
+@pytest.mark.parametrize(
+    ("before", "begun", "after"),
+    [
+        ("1\n", "", "3\n"),
+        ("id,n\n1,\n", "2,", "3,\n"),
+        ("id,n\n1,\n", '2,"', "3,\n"),
+        ('{"id": 1}\n', '{"id": "', '{"id": 3}\n'),
+    ],
+    ids=["keys", "csv", "quoted", "jsonl"],
+)
+@pytest.mark.parametrize("size", [2**20 + 1, 3_000_000])
+def test_a_line_that_is_too_long_is_a_bad_row_and_the_rest_goes_on(
+    before: str, begun: str, after: str, size: int
+) -> None:
+    content = f"{before}{begun.ljust(size - 1, '2')}\n{after}"
+    first, bad, last = rows(content)
+    number = 1 + before.count("\n")
+    assert (first.key, bad.key, last.key) == (1, None, 3)
+    assert (bad.line, last.line) == (number, number + 1)
+    assert bad.error == f"line {number}: it is longer than 1,048,576 bytes"
+    assert last.end == len(content)
+
+
+def test_a_line_may_have_a_mebibyte_and_the_last_one_no_end() -> None:
+    first, second, bad = rows("custom:x\n" + "2" * (2**20 - 1) + "\n" + "3" * 2_000_000)
+    assert first.key == "x"
+    assert second.error is not None
+    assert "longer" not in second.error
+    assert bad.error == "line 3: it is longer than 1,048,576 bytes"
+
+
 def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
-    with pytest.raises(InputError, match="line 2 is longer than"):
-        rows(b"1\n" + b"2" * 3_000_000)
+    most = 0
+
+    def read(size: int) -> bytes:
+        nonlocal most
+        most = max(most, tracemalloc.get_traced_memory()[0])
+        return chunks.pop() if chunks else b""
+
+    chunks = [b"2" * 65536] * 1000
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="it is longer than"):
+            Input(Lines(read), SMSFIRE)
+    finally:
+        tracemalloc.stop()
+    assert most < 4 * 2**20
 
 
 @pytest.mark.parametrize(
@@ -249,8 +295,9 @@ RECEIPTS = (
 )
 
 
-def test_every_field_of_the_answer_is_written() -> None:
-    assert set(SMSFIRE_FIELDS.names) == {field.name for field in attrs.fields(MessageStatus)}
+def test_every_field_of_the_answer_but_a_token_is_written() -> None:
+    fields_of_status = {field.name for field in attrs.fields(MessageStatus)}
+    assert set(SMSFIRE_FIELDS.names) == fields_of_status - {"instance_token"}
     assert list(SMSFIRE_FIELDS.of(STATUS)) == list(SMSFIRE_FIELDS.names)
     statistic = StatusStatistic(id_message="B", receipts=RECEIPTS)
     fields = GREENAPI_FIELDS.of(statistic)
@@ -304,19 +351,52 @@ def test_csv_that_was_written_is_read_again(cells: list[tuple[str, str]]) -> Non
     assert [tuple(encoding.decode(record).values()) for record in records[1:]] == cells
 
 
-@given(TEXTS, TEXTS, st.data())
+LINES = st.text(st.sampled_from('ab"\n\r,'), max_size=8)
+
+
+@given(LINES | TEXTS, LINES | TEXTS, st.data())
 def test_a_torn_record_is_not_complete(one: str, two: str, data: st.DataObject) -> None:
-    for encoding in (Csv(["state", "error"]), JsonLines(["state", "error"])):
-        record = encoding.encode({"state": one, "error": two})
+    # More columns than the texts can have commas, as in every output of a check.
+    names = ["note", *SMSFIRE_FIELDS.names, "error"]
+    for encoding in (Csv(names), JsonLines(names)):
+        record = encoding.encode({"note": one, "error": two})
+        header = [encoding.header] if encoding.header else []
+        whole = [*header, record]
         size = data.draw(st.integers(0, len(record) - 1))
-        assert list(encoding.records(io.BytesIO(record[:size]))) == []
-        assert list(encoding.records(io.BytesIO(record + record[:size]))) == [record]
+        assert list(encoding.records(io.BytesIO(b"".join(header) + record[:size]))) == header
+        assert list(encoding.records(io.BytesIO(b"".join(whole) + record[:size]))) == whole
+
+
+@pytest.mark.parametrize("size", range(9))
+def test_a_torn_header_is_not_complete(size: int) -> None:
+    encoding = Csv(['a"\nb'])
+    assert encoding.header == b'"a""\nb"\n'
+    assert list(encoding.records(io.BytesIO(encoding.header[:size]))) == [encoding.header] * (size == 8)
+
+
+@pytest.mark.parametrize(
+    "end", [b'2,x"y,', b'2,"x"y,', b'2,"x\n3,y\n', b'2,"x\n3,y\n4,', b'"2",x\n"3,"y"\n'], ids=repr
+)
+def test_an_end_that_is_no_beginning_of_one_record_is_refused(end: bytes) -> None:
+    encoding = Csv(["state", "error"])
+    with pytest.raises(InputError, match=r"row [123] of the file to resume has a quote that is not closed"):
+        list(encoding.records(io.BytesIO(encoding.header + b"1,\n" + end)))
+
+
+def test_a_long_end_is_read_in_linear_time() -> None:
+    encoding = Csv(["state", "error"])
+    torn = b'1,"' + b"a line\n" * 200_000
+    assert list(encoding.records(io.BytesIO(encoding.header + torn))) == [encoding.header]
 
 
 def test_csv_writes_lists_as_json_and_more_fields_into_their_own_column() -> None:
     encoding = Csv(["a", "b"], more=True)
     assert encoding.header == b"a,b,more\n"
     assert encoding.encode({"a": [1], "b": None, "c": "ã"}) == '[1],,"{""c"": ""ã""}"\n'.encode()
+
+
+def test_the_column_for_more_fields_has_a_name_of_its_own() -> None:
+    assert Csv(["a", "more"], more=True).header == b"a,more,more_2\n"
 
 
 def test_half_a_character_is_written_all_the_same() -> None:
