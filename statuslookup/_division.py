@@ -35,16 +35,22 @@ class Division(Generic[KeyT, AnswerT]):
         self._ends: Results[KeyT, AnswerT] = {}
         self._unsure: list[list[KeyT]] = []
         self._refused: deque[list[KeyT]] = deque()
-        self._is_all_refused = True
+        self._most_accepted = 0
 
     def exchange(self, keys: list[KeyT]) -> Exchange[KeyT, AnswerT]:
         """Look up the keys, as a provider's ``exchange`` does."""
         yield from self._ask(keys)
+        if self._refused:
+            yield from self._divide(self._refused.popleft())
+            if self._refused and not self._most_accepted:
+                yield from self._probe(keys)
         while self._unsure or self._refused:
             if self._unsure:
                 yield from self._ask(self._unsure.pop())
+            elif len(group := self._refused.popleft()) > 1:
+                yield from self._divide(group)
             else:
-                yield from self._divide(self._refused.popleft())
+                yield from self._ask(group)
         return self._ends
 
     def _ask(self, group: list[KeyT]) -> _Steps[KeyT, AnswerT, ProviderError | None]:
@@ -55,35 +61,37 @@ class Division(Generic[KeyT, AnswerT]):
         try:
             ends, unsure = yield from self._told_by(group)
         except ProviderError as error:
-            is_about_a_key = isinstance(error, RejectedError) and error.status_code in (400, 413, 422)
-            if is_about_a_key and len(group) > 1:
+            if _is_about_a_key(error) and len(group) > 1:
                 self._refused.append(group)
             else:
                 self._ends.update(dict.fromkeys(group, error))
-            self._is_all_refused &= is_about_a_key
             return error
         self._ends.update(ends)
         self._unsure.extend(unsure)
-        self._is_all_refused = False
+        self._most_accepted = max(self._most_accepted, len(group))
         return None
 
     def _divide(self, group: list[KeyT]) -> _Steps[KeyT, AnswerT, None]:
         """Ask for the halves of a group that was refused."""
         half = len(group) // 2
         first, second = group[:half], group[half:]
-        if first and (yield from self._ask(first)) is None:
-            # What was refused is in the other half, so only its own halves tell more.
+        error = yield from self._ask(first)
+        if error is None and len(group) <= self._most_accepted:
+            # It was not too large either, so the other half would be refused, and only its parts tell more.
             self._refused.append(second)
             return
-        refusal = yield from self._ask(second)
-        if self._is_all_refused and refusal is not None and first:
-            yield from self._probe(group, refusal)
+        yield from self._ask(second)
 
-    def _probe(self, group: list[KeyT], refusal: ProviderError) -> _Steps[KeyT, AnswerT, None]:
-        """Give the refusal to all keys of the group, unless some key that is asked alone is not refused."""
-        for key in random.sample(group, min(_MOST_PROBES, len(group))):
-            yield from self._ask([key])
-            if not self._is_all_refused:
+    def _probe(self, keys: list[KeyT]) -> _Steps[KeyT, AnswerT, None]:
+        """Give all keys the refusal, unless one of some that are asked alone is not refused."""
+        refusal: ProviderError | None = None
+        for key in random.sample(keys, min(_MOST_PROBES, len(keys))):
+            refusal = yield from self._ask([key])
+            if refusal is None or not _is_about_a_key(refusal):
                 return
         self._refused.clear()
-        self._ends.update(dict.fromkeys(group, refusal))
+        self._ends.update(dict.fromkeys(keys, refusal))
+
+
+def _is_about_a_key(error: ProviderError) -> bool:
+    return isinstance(error, RejectedError) and error.status_code in (400, 413, 422)
