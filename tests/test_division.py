@@ -83,19 +83,24 @@ def test_a_refusal_of_everything_is_not_about_keys() -> None:
 
 @pytest.mark.parametrize("failure", [BROKEN, Response(500)], ids=["no answer", "500"])
 def test_a_failure_is_no_proof_that_everything_is_refused(failure: Response | TransportError) -> None:
+    """Both halves are refused, and every key that is asked alone fails."""
+    sound = refusing({3, 150})
+
     def answer(request: Request) -> Response | TransportError:
-        return failure if len(keys_of(request)) == 1 else Response(400)
+        return failure if len(keys_of(request)) == 1 else sound(request)
 
     ends = Exchange(BATCH, answer).ends
+    assert sum(isinstance(end, MessageStatus) for end in ends.values()) >= 190
     assert not any(isinstance(end, RejectedError) for end in ends.values())
 
 
 # --- how many requests that takes -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bad", BATCH)
-def test_one_bad_key_costs_at_most_16_more_requests(bad: int) -> None:
-    assert len(Exchange(BATCH, refusing({bad})).requests) <= 17
+def test_one_bad_key_costs_at_most_16_more_requests_and_mostly_fewer() -> None:
+    costs = [len(Exchange(BATCH, refusing({bad})).requests) for bad in BATCH]
+    assert max(costs) <= 17
+    assert sum(costs) / len(costs) < 13.5
 
 
 @pytest.mark.parametrize(("most", "requests"), [(199, 3), (100, 3), (60, 8)])

@@ -93,24 +93,43 @@ async def test_ends_may_be_known_before_any_request() -> None:
     assert server.batches == [[20]]
 
 
-async def test_a_failure_that_is_handed_out_is_asked_again_while_the_exchange_goes_on() -> None:
-    asked: list[list[int]] = []
+def fails_once(follow_ups: int) -> Callable[[Sequence[int]], Steps]:
+    """Return an exchange that hands out a failure of key 1 in its first run, and then has another end for it."""
+    runs: list[Sequence[int]] = []
 
-    def fails_once(keys: Sequence[int]) -> Steps:
-        asked.append(list(keys))
+    def exchange(keys: Sequence[int]) -> Steps:
+        runs.append(keys)
         yield ask(keys)
-        if len(asked) == 1:
-            yield {1: ServerError("busy", provider="Tens", status_code=503)}
-            for _ in range(10):
+        if len(runs) == 1:
+            told: Ends = {1: ServerError("busy", provider="Tens", status_code=503)}
+            yield told
+            assert list(told) == [1], "what is handed out stays the exchange's own"
+            for _ in range(follow_ups):
                 yield ask(keys)
-        return dict.fromkeys(keys, 7)
+        return dict.fromkeys(keys, len(runs))
 
-    async with client_of(FakeServer(), Told(fails_once), retry=RetryPolicy(random=lambda: 0.0)) as client:
+    return exchange
+
+
+async def test_a_failure_that_is_handed_out_is_asked_again_while_the_exchange_goes_on() -> None:
+    server = FakeServer()
+    async with client_of(server, Told(fails_once(10)), retry=RetryPolicy(random=lambda: 0.0)) as client:
         ends = await look_up(client, [1, 2])
         assert (client.stats().retries, client.stats().queued, client.stats().in_flight) == (1, 0, 0)
-    assert asked == [[1, 2], [1]]
-    assert ends[1][0] == ends[2][0] == 7
+    assert [ends[key][0] for key in (1, 2)] == [2, 2]
     assert ends[1][1] < 2 < 5 < ends[2][1]
+    assert server.batches.count([1]) == 1
+
+
+async def test_a_failure_that_is_handed_out_is_asked_again_whatever_the_exchange_says_later() -> None:
+    retry = RetryPolicy(backoff=10.0, random=lambda: 1.0)
+    async with client_of(FakeServer(), Told(fails_once(1)), retry=retry) as client:
+        lookups = asyncio.create_task(look_up(client, [1, 2]))
+        await asyncio.sleep(5)
+        assert (client.stats().queued, client.stats().in_flight) == (1, 0)
+        ends = await lookups
+    assert [ends[key][0] for key in (1, 2)] == [2, 1]
+    assert ends[1][1] > 10
 
 
 async def test_only_what_has_no_end_is_forgotten_or_gets_the_error_that_is_raised() -> None:
@@ -141,6 +160,7 @@ async def test_only_what_has_no_end_is_forgotten_or_gets_the_error_that_is_raise
 
 async def test_an_exchange_is_closed_when_nobody_waits_for_what_is_left() -> None:
     closed: list[float] = []
+    runs: list[Steps] = []
 
     def endless(keys: Sequence[int]) -> Steps:
         try:
@@ -151,8 +171,12 @@ async def test_an_exchange_is_closed_when_nobody_waits_for_what_is_left() -> Non
         finally:
             closed.append(round(now() - 1000, 2))
 
+    def held(keys: Sequence[int]) -> Steps:
+        runs.append(endless(keys))
+        return runs[-1]
+
     server = FakeServer(latency=0.1)
-    async with client_of(server, Told(endless)) as client:
+    async with client_of(server, Told(held)) as client:
         ends = await look_up(client, [1, 2, 3], timeout=2.0)
         assert ends[1] == (10, 0.1)
         await asyncio.sleep(1)
@@ -176,6 +200,7 @@ async def test_a_request_that_was_sent_ends_also_if_nobody_waits() -> None:
     server = FakeServer(latency=3.0)
     async with client_of(server, Told(one_by_one)) as client:
         await look_up(client, [1, 2], timeout=1.0)
-        await asyncio.sleep(5)
+        await asyncio.sleep(2.1)
         assert (server.answered, server.requests) == (1, 1)
+        # It does not wait for a slot that it has no use for.
         assert other_tasks() == set()
