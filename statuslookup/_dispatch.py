@@ -152,7 +152,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
                     answer = error
                 self._log(batch, answer, granted_at)
                 request = self._advance(exchange, answer, batch)  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
-                if request is None or self._give_up(exchange, batch):
+                if request is None:
                     return
         except BaseException as error:
             self._fail(batch, error)
@@ -173,7 +173,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         answer: Response | ProviderError | None,
         batch: Batch[KeyT, AnswerT],
     ) -> Request | None:
-        """Settle what comes of an answer, and return the next request; ``None`` if there is none."""
+        """Settle what comes of an answer, and return the next request; ``None`` if none is needed."""
         try:
             if answer is None:
                 step = next(exchange)
@@ -189,7 +189,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         except ProviderError as error:
             ends = dict.fromkeys(batch.keys(), error)
         else:
-            return step
+            return None if self._give_up(exchange, batch) else step
         if not all(map(ends.__contains__, keys := batch.keys())):
             forgotten = ProviderError("the exchange forgot a key", provider=self._provider.name)
             ends = dict.fromkeys(keys, forgotten) | ends

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from statuslookup import ProviderError, RetryPolicy, ServerError, StatusLookupError
+from statuslookup import LookupTimeoutError, ProviderError, RetryPolicy, ServerError, StatusLookupError
 from statuslookup._wire import Request, Response
 
 from .fakes import FakeServer, Tens, client_of, now, other_tasks
@@ -94,7 +94,7 @@ async def test_ends_may_be_known_before_any_request() -> None:
 
 
 def fails_once(follow_ups: int) -> Callable[[Sequence[int]], Steps]:
-    """Return an exchange that hands out a failure of key 1 in its first run, and then has another end for it."""
+    """Return an exchange that first hands out a failure of key 1, and then has another end for it."""
     runs: list[Sequence[int]] = []
 
     def exchange(keys: Sequence[int]) -> Steps:
@@ -183,6 +183,14 @@ async def test_an_exchange_is_closed_when_nobody_waits_for_what_is_left() -> Non
         assert 2.0 <= closed[0] <= 2.6
         assert (server.requests, client.stats().requests) == (4, 4)
         assert (client.stats().in_flight, other_tasks()) == (0, set())
+
+
+async def test_a_deadline_that_passes_while_others_are_asked_for_was_spent_in_flight() -> None:
+    async with client_of(FakeServer(latency=0.05), Told(one_by_one)) as client:
+        ends = await look_up(client, [1, 2, 3], timeout=0.7)
+    error = ends[3][0]
+    assert isinstance(error, LookupTimeoutError)
+    assert (error.queued, error.paced, error.in_flight) == pytest.approx((0.0, 0.0, 0.7))
 
 
 async def test_who_joins_keeps_an_exchange_going() -> None:
