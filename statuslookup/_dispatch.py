@@ -128,7 +128,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         batch: Batch[KeyT, AnswerT] = Batch([], 0.0, 0.0)
         granted_at = self._clock.time()
         exchange: Exchange[KeyT, AnswerT]
-        request: Request
+        request: Request | None = None
         answer: Response | ProviderError
         try:
             while True:
@@ -137,23 +137,23 @@ class Dispatcher(Generic[KeyT, AnswerT]):
                     async with self._limiter.slot() as slot:
                         granted_at = self._clock.time()
                         self.seconds_paced += granted_at - asked_at
-                        if not batch.entries:
+                        if request is None:
                             batch = self._seal(asked_at, granted_at)
                             exchange = self._provider.exchange(batch.keys())
-                            request = next(exchange)
+                            request = self._advance(exchange, None, batch)
+                        if request is None or self._give_up(exchange, batch):  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
+                            return
                         self.requests += 1
-                        answer = await self._send(request)  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
+                        answer = await self._send(request)
                         if answer.status_code == 429:
                             self.rejections += 1
                             slot.rejected(answer.retry_after)
                 except ProviderError as error:
                     answer = error
                 self._log(batch, answer, granted_at)
-                step = _advance(exchange, answer, batch)  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
-                if not isinstance(step, Request):
-                    self._end(batch, step)
+                request = self._advance(exchange, answer, batch)  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
+                if request is None:
                     return
-                request = step
         except BaseException as error:
             self._fail(batch, error)
             if not isinstance(error, Exception):
@@ -167,13 +167,53 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self.wake()
         return batch
 
-    def _end(self, batch: Batch[KeyT, AnswerT], ends: Results[KeyT, AnswerT]) -> None:
+    def _advance(
+        self,
+        exchange: Exchange[KeyT, AnswerT],
+        answer: Response | ProviderError | None,
+        batch: Batch[KeyT, AnswerT],
+    ) -> Request | None:
+        """Settle what comes of an answer, and return the next request; ``None`` if none is needed."""
+        try:
+            if answer is None:
+                step = next(exchange)
+            elif isinstance(answer, ProviderError):
+                step = exchange.throw(answer)
+            else:
+                step = exchange.send(answer)
+            while not isinstance(step, Request):
+                self._settle(batch, step)
+                step = next(exchange)
+        except StopIteration as end:
+            ends: Results[KeyT, AnswerT] = end.value
+        except ProviderError as error:
+            ends = dict.fromkeys(batch.keys(), error)
+        else:
+            return None if self._give_up(exchange, batch) else step
         if not all(map(ends.__contains__, keys := batch.keys())):
             forgotten = ProviderError("the exchange forgot a key", provider=self._provider.name)
             ends = dict.fromkeys(keys, forgotten) | ends
-        failed = [entry for entry in batch.entries if isinstance(ends[entry.key], ProviderError)]
+        self._settle(batch, ends)
+        return None
+
+    def _give_up(self, exchange: Exchange[KeyT, AnswerT], batch: Batch[KeyT, AnswerT]) -> bool:
+        """Close the exchange if nobody waits for the keys that it has left, and tell whether that is so."""
+        if any(entry.waiter is not None for entry in batch.entries):
+            return False
+        exchange.close()
+        # Nobody waits for them, so this forgets them.
+        self._batcher.put_back(batch.entries, now=self._clock.time())
+        return True
+
+    def _settle(self, batch: Batch[KeyT, AnswerT], told: Results[KeyT, AnswerT]) -> None:
+        """Give ends to their waiters, queue what is to be asked again, and keep the rest in the batch."""
+        # The exchange may go on with its own dict, and tell a key twice.
+        ends = {key: told[key] for entry in batch.entries if (key := entry.key) in told}
+        rest = [entry for entry in batch.entries if entry.key not in ends]
+        failed = [entry for entry in batch.entries if isinstance(ends.get(entry.key), ProviderError)]
         again, pause, problem = self._judge(failed, ends) if failed else ([], 0.0, None)
         self._batcher.finish(batch, ends)
+        batch.entries = rest
         self._note_health(problem)
         if again:
             now = self._clock.time()
@@ -262,15 +302,3 @@ class Dispatcher(Generic[KeyT, AnswerT]):
 
 def _cut_off() -> ClosedError:
     return ClosedError("the lookup was cut off: its request was cancelled")
-
-
-def _advance(
-    exchange: Exchange[KeyT, AnswerT], answer: Response | ProviderError, batch: Batch[KeyT, AnswerT]
-) -> Request | Results[KeyT, AnswerT]:
-    try:
-        return exchange.throw(answer) if isinstance(answer, ProviderError) else exchange.send(answer)
-    except StopIteration as end:
-        ends: Results[KeyT, AnswerT] = end.value
-        return ends
-    except ProviderError as error:
-        return dict.fromkeys(batch.keys(), error)

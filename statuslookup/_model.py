@@ -170,7 +170,7 @@ class Outcome(Generic[KeyT, AnswerT]):
     """The one end of one key: ``key``, and its ``status`` (``None`` if unknown) or its ``error``."""
 
     key: KeyT
-    """The key that was asked for, as it was passed."""
+    """The key that was asked for, equal to the one that was passed."""
     status: AnswerT | None = None
     """The provider's answer; ``None`` if it does not know the key, or if there is an error."""
     error: StatusLookupError | None = None
@@ -215,9 +215,9 @@ class ClientStats:
     coalesced: int = 0
     """Lookups that joined a key which was already queued or in flight."""
     requests: int = 0
-    """Requests that were sent."""
+    """Requests that were made, also those that got no answer or no connection."""
     keys_sent: int = 0
-    """Keys that those requests carried."""
+    """Keys that were asked for, once for each attempt; requests that only follow up on others add none."""
     retries: int = 0
     """Keys that were put back to be asked again."""
     rejections: int = 0
@@ -231,5 +231,5 @@ class ClientStats:
 
     @property
     def keys_per_request(self) -> float:
-        """How many keys a request carried on average (0.0 before the first one)."""
+        """How many keys were asked for with each request, follow-ups included (0.0 before the first)."""
         return self.keys_sent / self.requests if self.requests else 0.0

@@ -20,7 +20,7 @@ from .errors import (
 )
 
 Results: TypeAlias = dict[KeyT, AnswerT | StatusLookupError | None]
-Exchange: TypeAlias = Generator[Request, Response, Results[KeyT, AnswerT]]
+Exchange: TypeAlias = Generator[Request | Results[KeyT, AnswerT], Response, Results[KeyT, AnswerT]]
 
 
 class Provider(Protocol[KeyT, AnswerT]):
@@ -69,7 +69,13 @@ class Provider(Protocol[KeyT, AnswerT]):
 
         An end is the key's answer, ``None`` if the provider does not know it, or a ``StatusLookupError``.
         An answer of any HTTP status is sent in. Where no answer came, a ``ProviderError`` is thrown in; what
-        earlier answers gave must survive it. Each request waits for the rate limit.
+        earlier answers gave must survive it. A ``ProviderError`` that is raised is the end of all keys that
+        have none. Each request waits for the rate limit.
+
+        Where one request leads to others, the ends that are known may be yielded before the next one, as a
+        dict: their callers have them at once, and nothing is sent in. They need not be returned again, and
+        the first end of a key counts. Where nobody waits for the other keys any more, the generator is
+        closed instead of sending its next request.
         """
         ...
 
@@ -155,18 +161,23 @@ def error_of(response: Response, *, provider: str) -> ResponseError | None:
     )
 
 
-def items_of(body: bytes | str | dict[str, Any] | list[Any], *, provider: str) -> list[Any]:
-    """Return the items of a body that is one JSON object or an array; else raise ``DecodeError``."""
+def items_of(
+    body: bytes | str | dict[str, Any] | list[Any], *, provider: str, what: str = "answer"
+) -> list[Any]:
+    """Return the items of a body that is one JSON object or an array; else raise ``DecodeError``.
+
+    ``what`` the body is stands in the error's text.
+    """
     value: Any = body
     if isinstance(body, bytes | str):
         try:
             value = decode(body)
         except ValueError as problem:
             raise DecodeError(
-                "the answer cannot be read", provider=provider, problems=(str(problem),)
+                f"the {what} cannot be read", provider=provider, problems=(str(problem),)
             ) from None
     if isinstance(value, dict):
         return [value]
     if isinstance(value, list):
         return value
-    raise DecodeError("the answer is neither an object nor an array", provider=provider)
+    raise DecodeError(f"the {what} is neither an object nor an array", provider=provider)

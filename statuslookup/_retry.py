@@ -14,8 +14,8 @@ class RetryPolicy:
 
     A key is asked at most ``attempts`` times. Before the second time there is a pause of 0 to ``backoff``
     seconds, by chance ("full jitter"), before each further one of up to twice as much, ``max_backoff`` at
-    most; while it lasts nothing is sent. A 429 does not count as an attempt: the rate limit makes it wait,
-    until its deadline if need be. ``random`` gives the chance.
+    most; while it lasts no queued key is sent. A 429 does not count as an attempt: the rate limit makes it
+    wait, until its deadline if need be. ``random`` gives the chance.
     """
 
     attempts: int = field(default=4, validator=[validators.instance_of(int), validators.ge(1)])

@@ -108,10 +108,8 @@ class RateLimitedError(ResponseError):
     retry_after: float | None
     """The seconds that the last answer asked to wait; ``None`` if it did not say."""
 
-    def __init__(
-        self, message: str, *, provider: str, status_code: int = 429, retry_after: float | None = None
-    ) -> None:
-        super().__init__(message, provider=provider, status_code=status_code)
+    def __init__(self, message: str, *, provider: str, retry_after: float | None = None) -> None:
+        super().__init__(message, provider=provider, status_code=429)
         self.retry_after = retry_after
 
 
@@ -133,12 +131,11 @@ class QuotaExceededError(ResponseError):
         message: str,
         *,
         provider: str,
-        status_code: int = 466,
         used: int | None = None,
         total: int | None = None,
         description: str | None = None,
     ) -> None:
-        super().__init__(message, provider=provider, status_code=status_code)
+        super().__init__(message, provider=provider, status_code=466)
         self.used = used
         self.total = total
         self.description = description
@@ -175,9 +172,9 @@ class LookupTimeoutError(StatusLookupError):
     queued: float
     """The seconds behind other keys."""
     paced: float
-    """The seconds of waiting for the rate limit's next slot."""
+    """The seconds of waiting for the rate limit's next slot, until the key was sent."""
     in_flight: float
-    """The seconds in which a request that carried the key was under way."""
+    """The seconds since the key was sent, in each attempt: follow-ups and the wait for their slots count."""
 
     def __init__(self, timeout: float, *, queued: float, paced: float, in_flight: float) -> None:
         super().__init__(

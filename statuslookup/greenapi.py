@@ -4,7 +4,7 @@ Source of every fact here: GREEN-API, "GetStatusStatistic", "Common errors" and 
 """
 
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Self
 from urllib.parse import quote
@@ -12,7 +12,6 @@ from urllib.parse import quote
 from ._json import Reading, decode, integer, reader, required, text, unix_time
 from ._model import DeliveryState, RateLimit, Receipt, StatusStatistic
 from ._provider import (
-    Exchange,
     Results,
     checked_base_url,
     checked_rate_limit,
@@ -129,7 +128,7 @@ class GreenAPI:
         Source: GREEN-API, "Outgoing message status".
         """
         statistics: list[StatusStatistic] = []
-        for item in items_of(body, provider=_NAME):
+        for item in items_of(body, provider=_NAME, what="webhook"):
             if not isinstance(item, dict) or not isinstance(item.get("typeWebhook"), str):
                 raise _decode_error("the webhook is not GREEN-API's", "typeWebhook is missing")
             if item["typeWebhook"] == "outgoingMessageStatus":
@@ -149,7 +148,7 @@ class GreenAPI:
             raise ValueError(f"an idMessage is 1 to {_MOST_KEY_LENGTH} printable characters")
         return key
 
-    def exchange(self, keys: Sequence[str]) -> Exchange[str, StatusStatistic]:
+    def exchange(self, keys: Sequence[str]) -> Generator[Request, Response, Results[str, StatusStatistic]]:
         """Look up the keys, one request each; a client calls it."""
         results: Results[str, StatusStatistic] = {}
         for key in keys:

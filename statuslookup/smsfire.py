@@ -5,12 +5,13 @@ Source of every fact here: SMSFire, "Consulta Status", "Código de status", "Cal
 
 import base64
 import json
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self, cast
 
 import attrs
 
+from ._division import Division, Told
 from ._json import date, integer, reader, required, text
 from ._model import CustomId, DeliveryState, MessageKey, MessageStatus, RateLimit
 from ._provider import (
@@ -23,7 +24,7 @@ from ._provider import (
     items_of,
 )
 from ._wire import PLACEHOLDER, Request, Response, Secret, read_environment, require
-from .errors import DecodeError, ProviderError, RejectedError
+from .errors import DecodeError
 
 __all__ = ["MessageKey", "SMSFire"]
 
@@ -32,8 +33,6 @@ _AUTHORIZATION = f"Basic {PLACEHOLDER}"
 _BASE_URL = "https://api-v2.smsfire.com.br"
 _MAX_ITEMS = 200
 _MAX_KEY_LENGTH = 40
-# In a batch with one bad key, every other half is accepted: so many refusals in a row have another reason.
-_MOST_REFUSALS = 16
 _FIRST_TOO_LONG = 10**_MAX_KEY_LENGTH
 
 _STATE_BY_CODE = {
@@ -146,7 +145,7 @@ class SMSFire:
         """
         statuses: list[MessageStatus] = []
         problems: list[str] = []
-        for item in items_of(body, provider=_NAME):
+        for item in items_of(body, provider=_NAME, what="webhook"):
             try:
                 statuses.append(_read(item))
             except ValueError as problem:
@@ -179,35 +178,17 @@ class SMSFire:
     def exchange(self, keys: Sequence[MessageKey]) -> Exchange[MessageKey, MessageStatus]:
         """Look up the keys: by one request, and by more only where an answer leaves doubt.
 
-        A client calls it. A batch that is refused for one bad key is divided until that key is alone. If
-        nothing but refusals comes of that, it is not about a key, and all that is left gets the refusal.
+        A client calls it. A batch that is refused for some bad keys is divided until those are alone, and
+        each key's end is handed out before the next request. If nothing but refusals comes of that, it is
+        not about a key, and all that is left gets the refusal.
         """
-        results: Results[MessageKey, MessageStatus] = {}
-        groups = [list(keys)]
-        refusals = 0
-        by_path = len(keys) == 1 and _means_one_thing(keys[0])
-        while groups:
-            group = groups.pop()
-            try:
-                response = yield _get(group[0]) if by_path else _search(group)
-                answer = _Answer(response, group)
-            except ProviderError as error:
-                refusals += 1
-                if _is_about_a_key(error) and len(group) > 1 and refusals <= _MOST_REFUSALS:
-                    groups.extend(_halves(group))
-                else:
-                    results.update(dict.fromkeys(group, error))
-                continue
-            refusals = 0
-            if by_path and answer.strays:
-                # An id can be another message's customId, and the path was taken for that one.
-                again = [group]
-            else:
-                again = answer.unsure()
-                results.update(answer.results)
-            groups.extend(again)
-            by_path = False
-        return results
+        if len(keys) == 1 and _means_one_thing(keys[0]):
+            answer = _Answer((yield _get(keys[0])), keys)
+            # An id can be another message's customId, and the path was taken for that one.
+            if not answer.strays:
+                answer.take_unsure()
+                return answer.results
+        return (yield from Division(_ask).exchange(list(keys)))
 
 
 def _is_token(secret: Secret) -> bool:
@@ -232,15 +213,6 @@ def _token_of(user: object, password: object) -> Secret | Exception:
         return ValueError("user and password must be text that can be written in UTF-8")
 
 
-def _is_about_a_key(error: ProviderError) -> bool:
-    return isinstance(error, RejectedError) and error.status_code in (400, 413, 422)
-
-
-def _halves(group: list[MessageKey]) -> list[list[MessageKey]]:
-    half = len(group) // 2
-    return [group[:half], group[half:]]
-
-
 def _means_one_thing(key: MessageKey) -> bool:
     return not isinstance(key, str) or not (key.isdigit() or key in (".", "..", "search"))
 
@@ -255,6 +227,12 @@ def _search(keys: Sequence[MessageKey]) -> Request:
     wanted = {name: values for name, values in (("ids", ids), ("customIds", custom_ids)) if values}
     content = json.dumps(wanted, separators=(",", ":")).encode()
     return Request("POST", "/whatsapp/status/search", authorization=_AUTHORIZATION, content=content)
+
+
+def _ask(keys: list[MessageKey]) -> Generator[Request, Response, Told[MessageKey, MessageStatus]]:
+    answer = _Answer((yield _search(keys)), keys)
+    unsure = answer.take_unsure()
+    return answer.results, unsure
 
 
 class _Answer:
@@ -302,7 +280,7 @@ class _Answer:
             if key in self.results and self.results[key] is None:
                 self.results[key] = error
 
-    def unsure(self) -> list[list[MessageKey]]:
+    def take_unsure(self) -> list[list[MessageKey]]:
         """Take out the keys whose end is not certain, and return the groups in which to ask for them again.
 
         SMSFire caps the items of an answer, and customIds repeat. So a full answer does not prove that an
@@ -324,7 +302,8 @@ class _Answer:
             return [list(self._repeated), rest]
         if results:
             return [unsure]
-        return _halves(unsure)
+        half = len(unsure) // 2
+        return [unsure[:half], unsure[half:]]
 
 
 def _items(response: Response) -> list[Any]:

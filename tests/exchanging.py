@@ -25,17 +25,24 @@ class Exchange:
     ) -> None:
         self.requests: list[Request] = []
         self.ends: dict[MessageKey, End] = {}
+        self.steps: list[Request | dict[MessageKey, End]] = []
         exchange = SMSFIRE.exchange(keys)
-        request = next(exchange)
-        while True:
-            self.requests.append(request)
-            assert len(self.requests) <= most_requests(keys)
-            reply = answer(request)
-            try:
-                request = exchange.throw(reply) if isinstance(reply, ProviderError) else exchange.send(reply)
-            except StopIteration as end:
-                self.ends = end.value
-                break
+        try:
+            step = next(exchange)
+            while True:
+                self.steps.append(step)
+                if isinstance(step, Request):
+                    self.requests.append(step)
+                    assert len(self.requests) <= most_requests(keys)
+                    reply = answer(step)
+                    step = advanced(exchange, reply)
+                else:
+                    self.ends = step | self.ends
+                    step = next(exchange)
+        except StopIteration as end:
+            self.ends = end.value | self.ends
+        except ProviderError as error:
+            self.ends = dict.fromkeys(keys, error) | self.ends
         assert set(self.ends) == set(keys)
 
     @property
@@ -43,9 +50,19 @@ class Exchange:
         return {key: found_id(end) for key, end in self.ends.items()}
 
 
+def advanced(exchange: Any, reply: Response | ProviderError) -> Any:
+    return exchange.throw(reply) if isinstance(reply, ProviderError) else exchange.send(reply)
+
+
+def first_request(keys: Sequence[MessageKey]) -> Request:
+    request = next(SMSFIRE.exchange(keys))
+    assert isinstance(request, Request)
+    return request
+
+
 def most_requests(keys: Sequence[MessageKey]) -> int:
-    """Each request settles a key or divides a group of keys, and a lone key may be asked twice."""
-    return max(2, 2 * len(keys) - 1)
+    """Each request settles a key or divides a group; a lone key may be asked twice, and 16 are probed."""
+    return max(2, 2 * len(keys) - 1) + 16
 
 
 def found_id(end: End) -> int | None:

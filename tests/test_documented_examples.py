@@ -5,6 +5,7 @@ Source: SMSFire, "Consulta Status"; GREEN-API, "GetStatusStatistic".
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -128,8 +129,8 @@ SECOND = MessageStatus(
 
 
 def look_up(keys: list[MessageKey], *bodies: str) -> tuple[list[Request], dict[MessageKey, object]]:
-    exchange = SMSFire("token").exchange(keys)
-    requests = [next(exchange)]
+    exchange: Any = SMSFire("token").exchange(keys)
+    requests: list[Request] = [next(exchange)]
     for body in bodies:
         try:
             requests.append(exchange.send(Response(200 if body else 204, body.encode())))

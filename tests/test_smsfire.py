@@ -11,7 +11,7 @@ from statuslookup import CustomId, DeliveryState, MessageStatus
 from statuslookup._wire import PLACEHOLDER, Request, Response
 from statuslookup.smsfire import MessageKey
 
-from .exchanging import NOTHING_FOUND, SMSFIRE, Exchange, ask, found_id, in_turn, item, ok, searched
+from .exchanging import NOTHING_FOUND, Exchange, ask, first_request, found_id, in_turn, item, ok, searched
 
 # --- which keys go by GET, which by POST ----------------------------------------------------------
 
@@ -31,16 +31,16 @@ from .exchanging import NOTHING_FOUND, SMSFIRE, Exchange, ask, found_id, in_turn
     ],
 )
 def test_one_key_that_means_one_thing_goes_by_get(key: MessageKey, path: str) -> None:
-    assert next(SMSFIRE.exchange([key])) == Request("GET", path, authorization=f"Basic {PLACEHOLDER}")
+    assert first_request([key]) == Request("GET", path, authorization=f"Basic {PLACEHOLDER}")
 
 
 @pytest.mark.parametrize("key", ["1", "000001", "0" * 40, ".", ".."])
 def test_one_custom_id_that_could_be_an_id_or_a_path_goes_by_post(key: str) -> None:
-    assert searched(next(SMSFIRE.exchange([CustomId(key)]))) == {"customIds": [key]}
+    assert searched(first_request([CustomId(key)])) == {"customIds": [key]}
 
 
 def test_the_custom_id_search_goes_by_post() -> None:
-    assert searched(next(SMSFIRE.exchange([CustomId("search")]))) == {"customIds": ["search"]}
+    assert searched(first_request([CustomId("search")])) == {"customIds": ["search"]}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_custom_id_search_goes_by_post() -> None:
 def test_many_keys_go_by_post_with_ids_as_strings_and_no_empty_list(
     keys: list[MessageKey], wanted: dict[str, list[str]]
 ) -> None:
-    request = next(SMSFIRE.exchange(keys))
+    request = first_request(keys)
     assert searched(request) == wanted
     assert request.authorization == f"Basic {PLACEHOLDER}"
     assert request.query == ""
@@ -71,7 +71,7 @@ def test_a_full_batch_is_one_request() -> None:
 def test_the_token_is_in_no_request() -> None:
     groups: list[list[MessageKey]] = [[1], [CustomId("a")], [1, CustomId("a")]]
     for keys in groups:
-        assert "canary" not in repr(next(SMSFIRE.exchange(keys)))
+        assert "canary" not in repr(first_request(keys))
 
 
 # --- what answers mean ----------------------------------------------------------------------------

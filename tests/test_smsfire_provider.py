@@ -9,7 +9,7 @@ import pytest
 from statuslookup import CustomId, RateLimit, SMSFire
 from statuslookup.smsfire import MessageKey
 
-from .exchanging import SMSFIRE, searched
+from .exchanging import SMSFIRE, first_request, searched
 
 # --- keys -----------------------------------------------------------------------------------------
 
@@ -59,8 +59,8 @@ class Order(int, enum.Enum):
 def test_an_int_with_a_name_of_its_own_is_sent_as_its_digits() -> None:
     assert SMSFIRE.check(Order.ZEROTH) == 0
     key = SMSFIRE.check(Order.FIRST)
-    assert next(SMSFIRE.exchange([key])).path == "/whatsapp/status/5"
-    assert searched(next(SMSFIRE.exchange([key, 7]))) == {"ids": ["5", "7"]}
+    assert first_request([key]).path == "/whatsapp/status/5"
+    assert searched(first_request([key, 7])) == {"ids": ["5", "7"]}
 
 
 # --- the provider itself --------------------------------------------------------------------------

@@ -189,8 +189,8 @@ class Place:
     box: int
 
 
-class Shelves:
-    """A provider of somebody's own."""
+class Furniture:
+    """What two providers of somebody's own have in common."""
 
     name = "Shelves"
     base_url = "https://localhost"
@@ -202,6 +202,10 @@ class Shelves:
     def check(self, key: Place) -> Place:
         return key
 
+
+class Shelves(Furniture):
+    """A provider of somebody's own."""
+
     def exchange(
         self, keys: Sequence[Place]
     ) -> Generator[Request, Response, dict[Place, float | StatusLookupError | None]]:
@@ -209,7 +213,24 @@ class Shelves:
         return {key: float(response.content) for key in keys}
 
 
+class Boxes(Furniture):
+    """A provider that hands out what it knows before it asks for more."""
+
+    def exchange(
+        self, keys: Sequence[Place]
+    ) -> Generator[
+        Request | dict[Place, float | StatusLookupError | None],
+        Response,
+        dict[Place, float | StatusLookupError | None],
+    ]:
+        for key in keys:
+            response = yield Request("GET", f"/boxes/{key.shelf}")
+            yield {key: float(response.content)}
+        return {}
+
+
 async def a_provider_of_ones_own() -> None:
+    assert_type(StatusClient(Boxes()), StatusClient[Place, float])
     async with StatusClient(Shelves()) as client:
         assert_type(client, StatusClient[Place, float])
         assert_type(await client.get(Place("a", 1)), float | None)

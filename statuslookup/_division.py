@@ -1,0 +1,97 @@
+"""How a batch that the provider refuses is divided until the keys that are to blame are alone."""
+
+import random
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Generic, TypeAlias, TypeVar
+
+from ._model import AnswerT, KeyT
+from ._provider import Exchange, Results
+from ._wire import Request, Response
+from .errors import ProviderError, RejectedError
+
+Told: TypeAlias = tuple[Results[KeyT, AnswerT], list[list[KeyT]]]
+"""The ends that an answer tells, and the groups of keys that must be asked for once more."""
+
+_T = TypeVar("_T")
+_Steps: TypeAlias = Generator[Request | Results[KeyT, AnswerT], Response, _T]
+
+_MOST_PROBES = 16
+
+
+class Division(Generic[KeyT, AnswerT]):
+    """Asks for groups of keys until each key has its end, and hands out what is known before each request.
+
+    ``ask`` yields the request for a group and returns what the answer tells, or raises ``ProviderError``.
+    A group that is refused for a key is divided, the largest group first, and a key gets the refusal when it
+    was refused alone. There is one exception: if a batch, both its halves and 16 keys of it by chance are
+    all refused, and nothing was accepted, the refusal is not about a key, and all that is left gets it.
+    """
+
+    def __init__(
+        self, ask: Callable[[list[KeyT]], Generator[Request, Response, Told[KeyT, AnswerT]]]
+    ) -> None:
+        self._told_by = ask
+        self._ends: Results[KeyT, AnswerT] = {}
+        self._unsure: list[list[KeyT]] = []
+        self._refused: deque[list[KeyT]] = deque()
+        self._most_accepted = 0
+
+    def exchange(self, keys: list[KeyT]) -> Exchange[KeyT, AnswerT]:
+        """Look up the keys, as a provider's ``exchange`` does."""
+        yield from self._ask(keys)
+        if self._refused:
+            yield from self._divide(self._refused.popleft())
+            if self._refused and not self._most_accepted:
+                yield from self._probe(keys)
+        while self._unsure or self._refused:
+            if self._unsure:
+                yield from self._ask(self._unsure.pop())
+            elif len(group := self._refused.popleft()) > 1:
+                yield from self._divide(group)
+            else:
+                yield from self._ask(group)
+        return self._ends
+
+    def _ask(self, group: list[KeyT]) -> _Steps[KeyT, AnswerT, ProviderError | None]:
+        """Ask for a group, and return the error if that is what came of it."""
+        if self._ends:
+            ends, self._ends = self._ends, {}
+            yield ends
+        try:
+            ends, unsure = yield from self._told_by(group)
+        except ProviderError as error:
+            if _is_about_a_key(error) and len(group) > 1:
+                self._refused.append(group)
+            else:
+                self._ends.update(dict.fromkeys(group, error))
+            return error
+        self._ends.update(ends)
+        self._unsure.extend(unsure)
+        self._most_accepted = max(self._most_accepted, len(group))
+        return None
+
+    def _divide(self, group: list[KeyT]) -> _Steps[KeyT, AnswerT, None]:
+        """Ask for the halves of a group that was refused."""
+        half = len(group) // 2
+        first, second = group[:half], group[half:]
+        error = yield from self._ask(first)
+        if error is None and len(group) <= self._most_accepted:
+            # It was not too large either, so the other half would be refused, and only its parts tell more.
+            self._refused.append(second)
+            return
+        yield from self._ask(second)
+
+    def _probe(self, keys: list[KeyT]) -> _Steps[KeyT, AnswerT, None]:
+        """Give all keys the refusal, unless one of some that are asked alone is not refused."""
+        refusal: ProviderError | None = None
+        for key in random.sample(keys, min(_MOST_PROBES, len(keys))):
+            refusal = yield from self._ask([key])
+            if refusal is None or not _is_about_a_key(refusal):
+                return
+        self._refused.clear()
+        self._ends.update(dict.fromkeys(keys, refusal))
+
+
+def _is_about_a_key(error: ProviderError) -> bool:
+    return isinstance(error, RejectedError) and error.status_code in (400, 413, 422)
