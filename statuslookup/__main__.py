@@ -2,6 +2,8 @@
 
 import sys
 
+from ._exit_codes import INTERRUPTED, USAGE
+
 
 def main() -> None:
     """Run the command line, or say in one line what to install for it."""
@@ -13,10 +15,10 @@ def main() -> None:
         # These need one extra more; nobody should have to be told twice.
         extras = "cli,sandbox" if {"demo", "sandbox"} & set(sys.argv[1:]) else "cli"
         sys.stderr.write(f'The command line needs its extra: pip install "statuslookup[{extras}]"\n')
-        sys.exit(2)
+        sys.exit(USAGE)
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     commands()
 
 

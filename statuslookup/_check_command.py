@@ -17,8 +17,9 @@ from ._check import Check
 from ._client import StatusClient
 from ._clock import SYSTEM_CLOCK
 from ._display import Progressed, counted, progress, summary_of
+from ._exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of
 from ._files import FileSink, Resumed, Sink, StreamSink
-from ._options import EXIT_CODES, PROVIDERS, Service, exit_code_of, provider_options, service_of
+from ._options import PROVIDERS, Service, provider_options, service_of
 from ._results import Csv, Encoding, JsonLines, Results, Tally
 from ._retry import RetryPolicy
 from ._rows import Input, InputError, Lines
@@ -26,9 +27,6 @@ from .errors import StatusLookupError
 
 Runner = Callable[[Callable[[], Awaitable[None]]], None]
 
-_FAILED = 1
-_USAGE = 2
-_INTERRUPTED = 130
 # A check of hours should survive a network that is away for some seconds.
 _PATIENT = RetryPolicy(attempts=6)
 
@@ -84,7 +82,7 @@ def check(context: click.Context, /, provider: str, file: str, **options: Any) -
         raise click.UsageError(f"{_shown(file)}: {error}") from None
     job.run(context.obj)
     if job.check.tally.unknown or job.check.tally.failed:
-        context.exit(_FAILED)
+        context.exit(FAILED)
 
 
 def _shown(file: str) -> str:
@@ -187,7 +185,7 @@ class _Job:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             self._show_summary(started_at)
             click.echo(f"Interrupted: {self._how_to_resume()}", err=True)
-            click.get_current_context().exit(_INTERRUPTED)
+            click.get_current_context().exit(INTERRUPTED)
         except StatusLookupError as error:
             self._show_summary(started_at)
             click.echo(f"Error: {error}\n{self._how_to_resume()}", err=True)
@@ -195,7 +193,7 @@ class _Job:
         except InputError as error:
             # It is about the file to resume, and would be the same again.
             click.echo(f"Error: {error}", err=True)
-            click.get_current_context().exit(_USAGE)
+            click.get_current_context().exit(USAGE)
         except OSError as error:
             if error.errno != errno.EPIPE:
                 click.echo(self._how_to_resume(), err=True)

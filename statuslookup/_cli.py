@@ -15,11 +15,12 @@ from rich.console import Console
 from ._check_command import check
 from ._clock import SYSTEM_CLOCK
 from ._commands import get, sandbox
+from ._exit_codes import INTERRUPTED
+from ._options import needs_extras
 from .errors import StatusLookupError
 
 ResultT = TypeVar("ResultT")
 
-_INTERRUPTED = 130
 _MOST_DEMO_MESSAGES = 100_000
 _MOMENT = 1.0
 
@@ -33,7 +34,7 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             click.echo("Interrupted.", err=True)
-            ctx.exit(_INTERRUPTED)
+            ctx.exit(INTERRUPTED)
         except StatusLookupError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
@@ -105,15 +106,11 @@ def _say_that_it_is_closing() -> None:
 def _end_at_once() -> None:
     # Past Python's own streams, which may be in the middle of something. The progress bar hid the cursor.
     os.write(2, b"\x1b[?25hInterrupted.\n" if os.isatty(2) else b"Interrupted.\n")
-    os._exit(_INTERRUPTED)
+    os._exit(INTERRUPTED)
 
 
 def _is_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
-
-
-class _MissingExtra(click.ClickException):
-    exit_code = 2
 
 
 @click.group(cls=_Commands, context_settings={"obj": run_async})
@@ -140,13 +137,8 @@ def demo(messages: int) -> None:
     as GREEN-API does, 1 request a second, for one story in 400 messages, 12 at most. Nothing leaves this
     machine, and no account is needed. The result goes to stdout, the progress to stderr.
     """
-    try:
+    with needs_extras("The demo"):
         from ._demo import run_demo
-    except ImportError as error:
-        # The sandbox says itself that what it needs is missing. Anything else is a bug, and shows as one.
-        if not isinstance(error.__cause__, ImportError):
-            raise
-        raise _MissingExtra('The demo needs its extras: pip install "statuslookup[cli,sandbox]"') from error
     problem = run_demo(messages, out=Console(), err=Console(stderr=True), run=run_async)
     if problem is not None:
         raise click.ClickException(problem)

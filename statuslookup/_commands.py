@@ -11,16 +11,9 @@ from rich.console import Console
 from ._check_command import Runner
 from ._client import StatusClient
 from ._display import table_of
+from ._exit_codes import EXIT_CODES, FAILED, REFUSED, UNREACHABLE, USED_UP, exit_code_of
 from ._model import DeliveryState
-from ._options import (
-    EXIT_CODES,
-    PROVIDERS,
-    Service,
-    exit_code_of,
-    key_of,
-    provider_options,
-    service_of,
-)
+from ._options import PROVIDERS, Service, needs_extras, provider_options, service_of
 from ._provider import is_loopback
 from ._results import JsonLines, Results
 from ._rows import Row
@@ -29,7 +22,6 @@ from .errors import IncompleteError, LookupTimeoutError, StatusLookupError
 if TYPE_CHECKING:
     from .sandbox import Sandbox
 
-_FAILED = 1
 _STATES = (
     DeliveryState.READ,
     DeliveryState.DELIVERED,
@@ -65,8 +57,9 @@ def get(
     service = service_of(provider, **options)
     if sys.stdout is None:
         raise click.UsageError("stdout is closed")
+    read = service.keys().of_argument
     try:
-        wanted = {key_of(service, text): text for text in keys}
+        wanted = {key: (text, column) for text in keys for column, key in [read(text)]}
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="KEY") from None
     ends: dict[Any, Any] = {}
@@ -91,16 +84,16 @@ def get(
 class _Ends:
     """What became of some keys."""
 
-    def __init__(self, service: Service, ends: dict[Any, Any], texts: dict[Any, str]) -> None:
+    def __init__(self, service: Service, ends: dict[Any, Any], wanted: dict[Any, tuple[str, str]]) -> None:
+        """``wanted`` is how each key was written, and its column."""
         self._ends = ends
-        self._texts = texts
+        self._wanted = wanted
         self._results: Results[Any, Any] = Results([], service.fields)
-        self._column = service.fields.names[0]
 
     def write_json(self) -> None:
         encoding, stdout = JsonLines(self._results.names), sys.stdout.buffer
         for number, (key, end) in enumerate(self._ends.items(), 1):
-            column = "custom_id" if self._column == "id" and isinstance(key, str) else self._column
+            _, column = self._wanted[key]
             row = Row(line=number, end=0, values={}, column=column, key=key)
             if isinstance(end, StatusLookupError):
                 stdout.write(encoding.encode(self._results.failed(row, str(end))))
@@ -109,7 +102,7 @@ class _Ends:
         stdout.flush()
 
     def table(self) -> Any:
-        return table_of([(self._texts[key], end) for key, end in self._ends.items()])
+        return table_of([(self._wanted[key][0], end) for key, end in self._ends.items()])
 
     def report(self) -> int:
         """Say on stderr what failed, and return the exit code."""
@@ -120,16 +113,12 @@ class _Ends:
             has_answers = len(errors) < len(self._ends)
             # A lookup that is late says that the provider cannot be reached only if none was in time.
             codes = [
-                _FAILED if has_answers and isinstance(error, LookupTimeoutError) else exit_code_of(error)
+                FAILED if has_answers and isinstance(error, LookupTimeoutError) else exit_code_of(error)
                 for error in errors
             ]
-            return next((code for code in (3, 4, 5) if code in codes), _FAILED)
+            return next((code for code in (REFUSED, USED_UP, UNREACHABLE) if code in codes), FAILED)
         is_unknown = [end is None or not getattr(end, "receipts", True) for end in self._ends.values()]
-        return _FAILED if any(is_unknown) else 0
-
-
-class _MissingExtra(click.ClickException):
-    exit_code = 2
+        return FAILED if any(is_unknown) else 0
 
 
 @click.command()
@@ -154,15 +143,8 @@ def sandbox(port: int, host: str, messages: int, no_limit: bool) -> None:
       statuslookup sandbox --port 8080
       statuslookup sandbox --port 8080 --no-limit --messages 100000
     """
-    try:
+    with needs_extras("The sandbox"):
         from .sandbox import Sandbox
-    except ImportError as error:
-        # The sandbox says itself that what it needs is missing. Anything else is a bug, and shows as one.
-        if not isinstance(error.__cause__, ImportError):
-            raise
-        raise _MissingExtra(
-            'The sandbox needs its extras: pip install "statuslookup[cli,sandbox]"'
-        ) from error
     imitation = Sandbox(rate_limit=None) if no_limit else Sandbox()
     _fill(imitation, messages, no_limit=no_limit)
     with imitation.serve(host, port) as served_at:

@@ -1,32 +1,23 @@
-"""What the commands have in common: the provider's options, credentials, exit codes."""
+"""What the commands have in common: the provider's options, credentials, extras."""
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
 import click
 from attrs import frozen
 
-from ._model import CustomId, RateLimit
+from ._exit_codes import USAGE
+from ._model import RateLimit
 from ._provider import Provider
 from ._results import GREENAPI_FIELDS, SMSFIRE_FIELDS, Fields
 from ._rows import Keys, greenapi_keys, smsfire_keys
-from .errors import (
-    AuthenticationError,
-    LookupTimeoutError,
-    QuotaExceededError,
-    StatusLookupError,
-    TransportError,
-)
 from .greenapi import GreenAPI
 from .smsfire import SMSFire
 
 PROVIDERS = ("smsfire", "green")
-EXIT_CODES = (
-    "Exit codes: 0 all found, 1 some unknown or failed, 2 usage, 3 credentials refused, 4 quota used up,"
-    " 5 provider unreachable, 130 interrupted."
-)
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -150,23 +141,17 @@ def read_env_file(path: str) -> dict[str, str]:
     return values
 
 
-def key_of(service: Service, text: str) -> Any:
-    """Return the key that an argument names, or raise a ``ValueError`` that says how to write it."""
-    if isinstance(service.provider, SMSFire):
-        if text.startswith("custom:"):
-            return CustomId(text.removeprefix("custom:"))
-        if not (text.isascii() and text.isdigit()):
-            raise ValueError(f"{text[:60]!r} is no id; a customId is written custom:{text[:60]}")
-        return service.provider.check(int(text)) if len(text) <= 1000 else service.provider.check(10**40)
-    return service.provider.check(text)
+class _MissingExtras(click.ClickException):
+    exit_code = USAGE
 
 
-def exit_code_of(error: StatusLookupError) -> int:
-    """Return what the shell is told about an error that ended everything."""
-    if isinstance(error, AuthenticationError):
-        return 3
-    if isinstance(error, QuotaExceededError):
-        return 4
-    if isinstance(error, TransportError | LookupTimeoutError):
-        return 5
-    return 1
+@contextmanager
+def needs_extras(what: str) -> Iterator[None]:
+    """Say what to install if an import fails because an extra of the sandbox is missing."""
+    try:
+        yield
+    except ImportError as error:
+        # The sandbox says itself that what it needs is missing. Anything else is a bug, and shows as one.
+        if not isinstance(error.__cause__, ImportError):
+            raise
+        raise _MissingExtras(f'{what} needs its extras: pip install "statuslookup[cli,sandbox]"') from error

@@ -41,6 +41,8 @@ class Keys(Generic[KeyT]):
     """The columns as people write them."""
     in_line: Callable[[str], tuple[str, KeyT]]
     """The column and the key of one key a line."""
+    of_argument: Callable[[str], tuple[str, KeyT]]
+    """The column and the key of an argument, where nothing but the text itself says which kind it is."""
     column_of_bad: str
     """The column of one key a line that is none."""
     check: Callable[[KeyT], KeyT]
@@ -68,12 +70,18 @@ def smsfire_keys(check: Callable[[int | CustomId], int | CustomId], *, custom_id
             return "custom_id", CustomId(text.removeprefix(_CUSTOM))
         if custom_ids or not _is_digits(text):
             return "custom_id", CustomId(text)
-        return "id", check(int(text))
+        return "id", check(_id(text))
+
+    def of_argument(text: str) -> tuple[str, int | CustomId]:
+        if not text.startswith(_CUSTOM) and not _is_digits(text):
+            raise ValueError(f"{text[:60]!r} is no id; a customId is written {_CUSTOM}{text[:60]}")
+        return in_line(text)
 
     return Keys(
         columns={"id": _id, "customid": CustomId, "custom_id": CustomId},
         shown_columns="id, customId, custom_id",
         in_line=in_line,
+        of_argument=of_argument,
         column_of_bad="custom_id",
         check=check,
     )
@@ -81,10 +89,15 @@ def smsfire_keys(check: Callable[[int | CustomId], int | CustomId], *, custom_id
 
 def greenapi_keys(check: Callable[[str], str]) -> Keys[str]:
     """Return how GREEN-API's idMessages are written."""
+
+    def in_line(text: str) -> tuple[str, str]:
+        return "id_message", check(text)
+
     return Keys(
         columns={"idmessage": str, "id_message": str, "id": str},
         shown_columns="idMessage, id_message, id",
-        in_line=lambda text: ("id_message", check(text)),
+        in_line=in_line,
+        of_argument=in_line,
         column_of_bad="id_message",
         check=check,
     )
@@ -95,8 +108,10 @@ def _is_digits(text: str) -> bool:
 
 
 def _id(text: str) -> int:
-    if not _is_digits(text) or len(text) > 1000:
+    if not _is_digits(text):
         raise ValueError(f"an id is digits, and this is {text[:60]!r}")
+    if len(text) > 1000:
+        raise ValueError(f"no id has {len(text):,} digits")
     return int(text)
 
 

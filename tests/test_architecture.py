@@ -17,6 +17,7 @@ FLOORS = {
     "_json": 0,
     "_wire": 0,
     "_model": 1,
+    "_exit_codes": 1,
     "_provider": 2,
     "_http": 2,
     "_limiter": 2,
