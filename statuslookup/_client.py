@@ -11,11 +11,12 @@ from typing import Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar, ov
 
 import anyio
 
+from ._arguments import check_methods
 from ._batcher import Batcher
 from ._bulk import Ends, ends_of
 from ._clock import SYSTEM_CLOCK, Clock
 from ._dispatch import Dispatcher
-from ._http import Sender, Transport, checked_transport
+from ._http import Sender, Transport
 from ._limiter import Limiter
 from ._lookup import Line
 from ._model import AnswerT, ClientStats, KeyT, MessageKey, Outcome
@@ -76,17 +77,20 @@ class StatusClient(Generic[KeyT, AnswerT]):
             raise TypeError(f"linger is a number of seconds, not {type(linger).__name__}")
         if not 0 <= linger < math.inf:
             raise ValueError(f"linger must be 0 or more seconds, not {linger}")
-        _check_methods("provider", provider, ("check", "exchange"), "an SMSFire or a GreenAPI")
-        _check_methods("retry", retry, ("delay",), "a RetryPolicy, such as RetryPolicy(attempts=3)")
+        check_methods("provider", provider, ("check", "exchange"), "an SMSFire or a GreenAPI")
+        check_methods("retry", retry, ("delay",), "a RetryPolicy, such as RetryPolicy(attempts=3)")
         if limiter is not None:
             example = "None or a limiter, such as TokenBucket(RateLimit(2))"
-            _check_methods("limiter", limiter, ("slot", "stats"), example)
+            check_methods("limiter", limiter, ("slot",), example)
+        if transport is not None:
+            example = "an httpx or httpx2 transport for asyncio, such as httpx.AsyncHTTPTransport(...)"
+            check_methods("transport", transport, ("handle_async_request",), example)
         self._provider = provider
         self._timeout = _checked_timeout(timeout)
         self._limiter = limiter
         self._retry = retry
         self._linger = float(linger)
-        self._transport = checked_transport(transport)
+        self._transport = transport
         self._clock = clock
         self._context = copy_context()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -336,11 +340,3 @@ def _checked_timeout(timeout: object) -> float | None:
     if not 0 < timeout < math.inf:
         raise ValueError(f"timeout must be above 0 seconds, or None to wait for ever, not {timeout}")
     return float(timeout)
-
-
-def _check_methods(argument: str, value: object, methods: tuple[str, ...], expected: str) -> None:
-    """Raise a ``TypeError`` that says what to pass, unless the value is an object with the methods."""
-    if isinstance(value, type):
-        raise TypeError(f"{argument} is {expected}, not {value.__name__} itself")
-    if not all(callable(getattr(value, method, None)) for method in methods):
-        raise TypeError(f"{argument} is {expected}, not {type(value).__name__}")

@@ -74,19 +74,6 @@ class Transport(Protocol):
         """Close all connections."""
 
 
-def checked_transport(transport: Transport | None) -> Transport | None:
-    """Return the transport, or raise a ``TypeError`` that says what to pass instead."""
-    if transport is None or (
-        not isinstance(transport, type) and callable(getattr(transport, "handle_async_request", None))
-    ):
-        return transport
-    what = transport.__name__ + " itself" if isinstance(transport, type) else type(transport).__name__
-    raise TypeError(
-        "transport is an httpx or httpx2 transport for asyncio, such as httpx.AsyncHTTPTransport(...),"
-        f" not {what}"
-    )
-
-
 class Sender:
     """Sends requests to one provider, each over a transport that it makes itself or was given.
 
