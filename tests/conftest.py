@@ -2,7 +2,10 @@
 
 import asyncio
 import gc
+import logging
+import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,8 @@ from .virtual_time import HandClock, VirtualTimeLoop
 
 if TYPE_CHECKING:
     from statuslookup.sandbox import Sandbox
+
+    from .watching import Watch
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
@@ -97,6 +102,47 @@ def empty_register() -> Iterator[None]:
     gc.collect()
     register._left_behind.clear()
     assert list(register._budgets) == []
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "request_method"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def no_environment(no_proxies: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ssl_cert_file", raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    for name in [name for name in os.environ if name.startswith(("SMSFIRE_", "GREEN_API_", "OTEL_"))]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> "Iterator[Watch]":
+    """Watch a test, and fail it if a secret was to be seen anywhere."""
+    from .watching import LOGGERS, Watch
+
+    watch = Watch()
+    levels = {name: logging.getLogger(name).level for name in (None, *LOGGERS)}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    logging.getLogger().addHandler(watch)
+    monkeypatch.setattr(sys, "unraisablehook", watch.note)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield watch
+            gc.collect()
+        for warning in caught:
+            watch.add(warning.message, warning.source, str(warning))
+        watch.texts += capfd.readouterr()
+    finally:
+        logging.getLogger().removeHandler(watch)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+    assert watch.found() == []
 
 
 @pytest.fixture(scope="module")
