@@ -1,6 +1,5 @@
 """How a batch that the provider refuses is divided until the keys that are to blame are alone."""
 
-import random
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import Generic, TypeAlias, TypeVar
@@ -17,6 +16,7 @@ _T = TypeVar("_T")
 _Steps: TypeAlias = Generator[Request | Results[KeyT, AnswerT], Response, _T]
 
 _MOST_PROBES = 16
+_GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
 class Division(Generic[KeyT, AnswerT]):
@@ -24,7 +24,7 @@ class Division(Generic[KeyT, AnswerT]):
 
     ``ask`` yields the request for a group and returns what the answer tells, or raises ``ProviderError``.
     A group that is refused for a key is divided, the largest group first, and a key gets the refusal when it
-    was refused alone. There is one exception: if a batch, both its halves and 16 keys of it by chance are
+    was refused alone. There is one exception: if a batch, both its halves and 16 keys from all over it are
     all refused, and nothing was accepted, the refusal is not about a key, and all that is left gets it.
     """
 
@@ -85,12 +85,20 @@ class Division(Generic[KeyT, AnswerT]):
     def _probe(self, keys: list[KeyT]) -> _Steps[KeyT, AnswerT, None]:
         """Give all keys the refusal, unless one of some that are asked alone is not refused."""
         refusal: ProviderError | None = None
-        for key in random.sample(keys, min(_MOST_PROBES, len(keys))):
+        for key in _spread(keys):
             refusal = yield from self._ask([key])
             if refusal is None or not _is_about_a_key(refusal):
                 return
         self._refused.clear()
         self._ends.update(dict.fromkeys(keys, refusal))
+
+
+def _spread(keys: list[KeyT]) -> list[KeyT]:
+    """Return some of the keys, from all over, and in step with no pattern that they may have."""
+    if len(keys) <= _MOST_PROBES:
+        return keys
+    places = (int(number * _GOLDEN_RATIO % 1 * len(keys)) for number in range(_MOST_PROBES))
+    return [keys[place] for place in dict.fromkeys(places)]
 
 
 def _is_about_a_key(error: ProviderError) -> bool:
