@@ -13,7 +13,6 @@ import click
 from rich.console import Console
 
 from ._check_command import check
-from ._clock import SYSTEM_CLOCK
 from ._commands import get, sandbox
 from ._exit_codes import INTERRUPTED
 from ._options import needs_extras
@@ -61,25 +60,35 @@ def run_async(function: Callable[[], Awaitable[ResultT]]) -> ResultT:
     If that takes longer than a moment, a line says so, and one more Ctrl-C ends the process at once.
     """
     task: asyncio.Task[ResultT] | None = None
-    interrupted_at: float | None = None
+    interrupted = False
+    is_late = False
 
     async def main() -> ResultT:
         nonlocal task
         task = asyncio.current_task()
-        if interrupted_at is not None:
+        if interrupted:
             raise asyncio.CancelledError
         return await function()
 
     def interrupt(*_: Any) -> None:
         # It raises nothing, because an exception in the middle of an import, or of making an event loop,
         # leaves files open. Who holds Ctrl-C down would break the clean-up, too.
-        nonlocal interrupted_at
-        if interrupted_at is None:
-            interrupted_at = SYSTEM_CLOCK.time()
-            if task is not None and not task.get_loop().is_closed():
-                task.get_loop().call_soon_threadsafe(_cancel, task)
-        elif SYSTEM_CLOCK.time() - interrupted_at > _MOMENT:
+        nonlocal interrupted
+        if is_late:
             _end_at_once()
+        if not interrupted and task is not None and not task.get_loop().is_closed():
+            task.get_loop().call_soon_threadsafe(cancel, task)
+        interrupted = True
+
+    def cancel(task: "asyncio.Task[ResultT]") -> None:
+        task.cancel()
+        # What a thread does cannot be cancelled, and asyncio waits for it: that may be a host's address.
+        task.get_loop().call_later(_MOMENT, say_that_it_is_closing)
+
+    def say_that_it_is_closing() -> None:
+        nonlocal is_late
+        is_late = True
+        click.echo("Closing. Ctrl-C once more ends it at once.", err=True)
 
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _is_main_thread():
         return asyncio.run(main())
@@ -89,24 +98,16 @@ def run_async(function: Callable[[], Awaitable[ResultT]]) -> ResultT:
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
-        if interrupted_at is None:
+        if not interrupted:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _cancel(task: "asyncio.Task[Any]") -> None:
-    task.cancel()
-    # What a thread does cannot be cancelled, and asyncio waits for it: that may be a host name's address.
-    task.get_loop().call_later(_MOMENT, _say_that_it_is_closing)
-
-
-def _say_that_it_is_closing() -> None:
-    click.echo("Closing. Ctrl-C once more ends it at once.", err=True)
 
 
 def _end_at_once() -> None:
     # Past Python's own streams, which may be in the middle of something. The progress bar hid the cursor.
-    os.write(2, b"\x1b[?25hInterrupted.\n" if os.isatty(2) else b"Interrupted.\n")
-    os._exit(INTERRUPTED)
+    try:
+        os.write(2, b"\x1b[?25hInterrupted.\n" if os.isatty(2) else b"Interrupted.\n")
+    finally:
+        os._exit(INTERRUPTED)
 
 
 def _is_main_thread() -> bool:
