@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
@@ -146,7 +146,7 @@ class _MissingExtras(click.ClickException):
 
 
 @contextmanager
-def needs_extras(what: str) -> Iterator[None]:
+def needs_extras(what: str) -> Generator[None]:
     """Say what to install if an import fails because an extra of the sandbox is missing."""
     try:
         yield
