@@ -46,7 +46,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
     Lookups that wait for the rate limit ride together in the next request, and equal keys are asked once.
     ``get`` looks up one key, ``get_many`` a list of them, and ``stream`` any number.
 
-    ``provider`` is an ``SMSFire`` or a ``GreenAPI``: it says what a key is, and what an answer. ``timeout``
+    ``provider`` is an ``SMSFire`` or a ``GreenAPI``: it says what keys and answers are. ``timeout``
     is the deadline of a lookup in seconds: queue, rate limit, retries and HTTP together; ``None`` waits for
     ever. ``limiter`` replaces the one that this client shares with all others of its event loop that the
     provider counts together. ``retry`` says which failures are asked again. ``linger`` is how long, in

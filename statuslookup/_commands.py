@@ -129,9 +129,9 @@ class _Ends:
     type=click.IntRange(1, 1_000_000),
     default=1000,
     show_default=True,
-    help="How many there are.",
+    help="How many messages SMSFire has.",
 )
-@click.option("--no-limit", is_flag=True, help="Answer every request at once, instead of 429.")
+@click.option("--no-limit", is_flag=True, help="Keep no rate limit: never answer 429.")
 def sandbox(port: int, host: str, messages: int, no_limit: bool) -> None:
     """Run an imitation of SMSFire and GREEN-API until Ctrl-C.
 

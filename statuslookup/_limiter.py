@@ -108,13 +108,13 @@ class TokenBucket:
     ``pacing="answers"`` sends one request at a time, and the next one ``limit.interval`` after the answer,
     less half of the smallest round trip seen. The provider counted the request before it answered, so two
     requests are never counted closer together than the interval: under a fixed window, a sliding window
-    and strict spacing alike. The half round trip is what an answer and the next request take on their ways
-    at least, unless one way is over twice as quick at one time as at another. A request without an answer
+    and strict spacing alike. An answer and the next request together are on their ways for half the smallest
+    round trip at least, as long as neither way gets more than twice as quick. A request without an answer
     keeps its slot until it failed, and one interval more.
 
     ``pacing="grants"`` sends a request every ``limit.interval`` plus 5 to 20 % for the jitter that it sees,
     up to 16 in flight. It holds fixed and sliding windows as long as the way to the provider does not vary
-    by more than that margin times the limit; it does not promise strict spacing.
+    by more than that extra time, ``limit.limit`` times; it does not promise strict spacing.
 
     ``pacing="auto"`` uses "answers", and "grants" while round trips are so long that "answers" would reach
     less than 60 % of the limit. A 429 while it uses "grants" sends it back for ten minutes.

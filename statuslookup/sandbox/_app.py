@@ -21,9 +21,9 @@ class Sandbox(SMSFireAccount):
     """An ASGI app that answers status lookups as SMSFire and GREEN-API do, and refuses what they refuse.
 
     Talk to it in-process (``httpx.ASGITransport(app=sandbox)``) or over a socket (``with sandbox.serve()``).
-    ``add``, the counts, ``rate_limit`` and ``fault`` may be used from any thread while it serves. Its own
-    are SMSFire's; ``add_instance`` adds an instance of GREEN-API, which has the like, and a rate limit, for
-    itself. A path that begins with ``/waInstance`` is GREEN-API's, and every other one SMSFire's.
+    ``add``, the counts, ``rate_limit`` and ``fault`` may be used from any thread while it serves. What it
+    has itself is SMSFire's; ``add_instance`` adds an instance of GREEN-API, which has the like, and a rate
+    limit, for itself. A path that begins with ``/waInstance`` is GREEN-API's, and every other one SMSFire's.
 
     Each request is counted when it arrives, whatever becomes of it, and then goes through the same gates:
     429 if the rate limit has no room, what ``fault`` says, 401 without the token, 404 and 405 for other
@@ -33,8 +33,12 @@ class Sandbox(SMSFireAccount):
     Without ``clock``, time is the event loop's. ``latency`` is the seconds that each request takes: half on
     the way here, half on the way back. ``leading_zeros``, ``trailing_commas`` and ``array_participants``
     write what the providers' documents show beside strict JSON: SMSFire's ids, GREEN-API's answers, and its
-    ``participant`` as an array of all that have one timestamp and status in a row. ``counting``,
-    ``count_rejected``, ``latency`` and ``retry_after`` hold for both providers. A wrong argument is a
+    ``participant`` as an array of all that have one timestamp and status in a row. ``max_items`` is the most
+    messages in one answer of SMSFire's.
+
+    ``counting`` is how requests are counted: "fixed_window", "sliding_window", or "spacing", which wants each
+    an interval after the last one. ``count_rejected`` counts refused ones, too, and ``retry_after`` is what a
+    429 asks to wait, in seconds. These and ``latency`` hold for both providers. A wrong argument is a
     ``TypeError`` or ``ValueError``.
 
     ``requests``, ``answered``, ``rejections`` and ``keys`` are counts since the beginning or
