@@ -25,12 +25,13 @@ async def ends_of(
 
     ``check`` sees each key just before it is queued. What is raised by it, or by the keys, ends everything.
     """
+    # First, because it refuses what is no iterable.
+    iterator = iter(()) if isinstance(keys, AsyncIterable) else iter(keys)
     bulk = BulkLookup(line, timeout)
     feeder: asyncio.Task[bool] | None = None
     if isinstance(keys, AsyncIterable):
         feeder = line.start_feeder(_feed(bulk, keys, check))
         feeder.add_done_callback(lambda _: bulk.notify())
-    iterator = iter(keys) if isinstance(keys, Iterable) else iter(())
     is_fed = False
     try:
         while True:

@@ -111,12 +111,12 @@ class StatusClient(Generic[KeyT, AnswerT]):
         and otherwise only ``StatusLookupError``.
         """
         key = self._provider.check(key)
-        deadline = self._timeout if timeout == "client" else _checked_timeout(timeout)
+        timeout = self._seconds(timeout)
         loop = asyncio.get_running_loop()
         line = self._line
         if line is None or loop is not self._loop or self._is_closed:
             line = self._open(loop)
-        lookup = line.look_up(key, deadline, loop)
+        lookup = line.look_up(key, timeout, loop)
         try:
             return await lookup
         except BaseException:
@@ -222,8 +222,11 @@ class StatusClient(Generic[KeyT, AnswerT]):
     ) -> AsyncGenerator[Ends[KeyT, AnswerT], None]:
         if isinstance(keys, str | bytes):
             raise TypeError("keys is a list of keys, not one: for one key, use get")
-        deadline = self._timeout if timeout == "client" else _checked_timeout(timeout)
-        return ends_of(self._open(asyncio.get_running_loop()), keys, deadline, self._provider.check)
+        line = self._open(asyncio.get_running_loop())
+        return ends_of(line, keys, self._seconds(timeout), self._provider.check)
+
+    def _seconds(self, timeout: _Timeout) -> float | None:
+        return self._timeout if timeout == "client" else _checked_timeout(timeout)
 
     def stats(self) -> ClientStats:
         """Return the counts since the client was made, and what it is doing at this moment."""

@@ -142,12 +142,15 @@ class Dispatcher(Generic[KeyT, AnswerT]):
                             exchange = self._provider.exchange(batch.keys())
                             request = self._advance(exchange, None, batch)
                         if request is None or self._give_up(exchange, batch):  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
-                            return
+                            # Not by return: the slot would take it for an answer that came in no time.
+                            raise _SlotUnused
                         self.requests += 1
                         answer = await self._send(request)
                         if answer.status_code == 429:
                             self.rejections += 1
                             slot.rejected(answer.retry_after)
+                except _SlotUnused:
+                    return
                 except ProviderError as error:
                     answer = error
                 self._log(batch, answer, granted_at)
@@ -275,7 +278,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
     def _log(self, batch: Batch[KeyT, AnswerT], answer: Response | ProviderError, started_at: float) -> None:
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug(
-                "%s: %s after %.3f s, in a request for %d keys",
+                "%s: %s after %.3f s, for a batch with %d open keys",
                 self._provider.name,
                 f"status {answer.status_code}" if isinstance(answer, Response) else type(answer).__name__,
                 self._clock.time() - started_at,
@@ -298,6 +301,10 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+
+
+class _SlotUnused(Exception):
+    """Leaves a slot in which nothing was sent."""
 
 
 def _cut_off() -> ClosedError:

@@ -35,22 +35,26 @@ class Division(Generic[KeyT, AnswerT]):
         self._ends: Results[KeyT, AnswerT] = {}
         self._unsure: list[list[KeyT]] = []
         self._refused: deque[list[KeyT]] = deque()
+        # For each key that was told, whether it was refused.
+        self._told: dict[KeyT, bool] = {}
         self._most_accepted = 0
 
     def exchange(self, keys: list[KeyT]) -> Exchange[KeyT, AnswerT]:
         """Look up the keys, as a provider's ``exchange`` does."""
         yield from self._ask(keys)
-        if self._refused:
-            yield from self._divide(self._refused.popleft())
-            if self._refused and not self._most_accepted:
-                yield from self._probe(keys)
+        if self._refused and (yield from self._divide(self._refused.popleft())):
+            yield from self._probe(keys)
         while self._unsure or self._refused:
             if self._unsure:
                 yield from self._ask(self._unsure.pop())
-            elif len(group := self._refused.popleft()) > 1:
-                yield from self._divide(group)
-            else:
-                yield from self._ask(group)
+                continue
+            group = self._refused.popleft()
+            rest = [key for key in group if key not in self._told]
+            if len(rest) > 1 and not any(map(self._told.get, group)):
+                yield from self._divide(rest)
+            elif rest:
+                # What was refused since, alone, may be all that was to blame.
+                yield from self._ask(rest)
         return self._ends
 
     def _ask(self, group: list[KeyT]) -> _Steps[KeyT, AnswerT, ProviderError | None]:
@@ -64,33 +68,40 @@ class Division(Generic[KeyT, AnswerT]):
             if _is_about_a_key(error) and len(group) > 1:
                 self._refused.append(group)
             else:
-                self._ends.update(dict.fromkeys(group, error))
+                self._tell(dict.fromkeys(group, error), are_refused=_is_about_a_key(error))
             return error
-        self._ends.update(ends)
+        self._tell(ends)
         self._unsure.extend(unsure)
         self._most_accepted = max(self._most_accepted, len(group))
         return None
 
-    def _divide(self, group: list[KeyT]) -> _Steps[KeyT, AnswerT, None]:
-        """Ask for the halves of a group that was refused."""
+    def _tell(self, ends: Results[KeyT, AnswerT], *, are_refused: bool = False) -> None:
+        self._ends.update(ends)
+        self._told.update(dict.fromkeys(ends, are_refused))
+
+    def _divide(self, group: list[KeyT]) -> _Steps[KeyT, AnswerT, bool]:
+        """Ask for the halves of a group that was refused, and return whether both were refused as well."""
         half = len(group) // 2
         first, second = group[:half], group[half:]
         error = yield from self._ask(first)
         if error is None and len(group) <= self._most_accepted:
             # It was not too large either, so the other half would be refused, and only its parts tell more.
             self._refused.append(second)
-            return
-        yield from self._ask(second)
+            return False
+        other = yield from self._ask(second)
+        return all(each is not None and _is_about_a_key(each) for each in (error, other))
 
     def _probe(self, keys: list[KeyT]) -> _Steps[KeyT, AnswerT, None]:
         """Give all keys the refusal, unless one of some that are asked alone is not refused."""
+        left = [key for key in keys if key not in self._told]
         refusal: ProviderError | None = None
-        for key in _spread(keys):
+        for key in _spread(left):
             refusal = yield from self._ask([key])
             if refusal is None or not _is_about_a_key(refusal):
                 return
-        self._refused.clear()
-        self._ends.update(dict.fromkeys(keys, refusal))
+        if refusal is not None:
+            self._refused.clear()
+            self._tell(dict.fromkeys(left, refusal))
 
 
 def _spread(keys: list[KeyT]) -> list[KeyT]:

@@ -6,14 +6,14 @@ from typing import Self
 
 from ._limiter import Slot
 
+_MOST_IN_FLIGHT = 8
+
 
 class Unlimited:
-    """Lets requests go at once, ``max_in_flight`` of them at a time."""
+    """Lets requests go at once, eight of them at a time."""
 
-    def __init__(self, max_in_flight: int = 8) -> None:
-        if max_in_flight < 1:
-            raise ValueError(f"max_in_flight must be at least 1, not {max_in_flight}")
-        self._semaphore = asyncio.Semaphore(max_in_flight)
+    def __init__(self) -> None:
+        self._semaphore = asyncio.Semaphore(_MOST_IN_FLIGHT)
         self._waiting = self._in_flight = 0
 
     def __repr__(self) -> str:

@@ -71,7 +71,7 @@ class ProviderError(StatusLookupError):
     provider: str
     """The provider's name, such as "SMSFire"."""
     attempts: int
-    """How many requests carried the key before this error was given to its caller."""
+    """How often the key was asked for in vain; where this is not the deadline's end, a 429 is no attempt."""
 
     def __init__(self, message: str, *, provider: str) -> None:
         super().__init__(f"{provider}: {message}")

@@ -9,7 +9,7 @@ import pytest
 from statuslookup import LookupTimeoutError, ProviderError, RetryPolicy, ServerError, StatusLookupError
 from statuslookup._wire import Request, Response
 
-from .fakes import FakeServer, Tens, client_of, now, other_tasks
+from .fakes import FakeLimiter, FakeServer, Tens, client_of, now, other_tasks
 
 pytestmark = pytest.mark.virtual_time
 
@@ -202,6 +202,33 @@ async def test_who_joins_keeps_an_exchange_going() -> None:
         await first
         assert await late == 30
     assert server.batches == [[1], [2], [3]]
+
+
+async def test_a_slot_in_which_nothing_is_sent_is_not_left_as_if_an_answer_had_come() -> None:
+    class Watched(FakeLimiter):
+        def __init__(self) -> None:
+            super().__init__()
+            self.left_by: list[object] = []
+
+        async def __aexit__(self, kind: object = None, *_: object) -> None:
+            self.left_by.append(kind)
+
+    limiter = Watched()
+    server = FakeServer()
+    async with client_of(server, Told(one_by_one), limiter=limiter) as client:
+        both = [asyncio.create_task(client.get(key)) for key in (1, 2)]
+        await asyncio.sleep(0.01)
+        limiter.gate.clear()
+        assert await both[0] == 10
+        both[1].cancel()
+        await asyncio.wait(both)
+        limiter.gate.set()
+        await asyncio.sleep(1)
+        assert other_tasks() == set()
+    assert server.batches == [[1]]
+    assert len(limiter.left_by) == 2
+    assert limiter.left_by[0] is None
+    assert limiter.left_by[1] is not None
 
 
 async def test_a_request_that_was_sent_ends_also_if_nobody_waits() -> None:

@@ -308,8 +308,3 @@ async def test_no_limit_lets_requests_go_at_once_and_eight_at_a_time() -> None:
     await asyncio.wait(tasks)
     assert entered == [0.0] * 8 + [1.0] * 8 + [2.0] * 3
     assert repr(limiter) == "<Unlimited 0 waiting, 0 in flight>"
-
-
-def test_no_limit_needs_room_for_one() -> None:
-    with pytest.raises(ValueError, match="max_in_flight must be at least 1, not 0"):
-        Unlimited(0)

@@ -133,7 +133,7 @@ async def test_a_log_record_at_debug_for_each_request(caplog: pytest.LogCaptureF
     for message, what in zip(messages, ("500", "429", "TransportError", "200"), strict=True):
         assert what in message
         assert "0.050 s" in message
-        assert "2 keys" in message
+        assert "2 open keys" in message
     assert {record.name for record in caplog.records} == {"statuslookup"}
 
 
