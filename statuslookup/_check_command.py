@@ -106,6 +106,9 @@ def _open(file: str) -> _Opened:
             raw = FileIO(stream.fileno(), closefd=False)
         except OSError:
             return _Opened(stream.read)
+        if sys.platform != "win32":
+            # Whoever lent it may have made it non-blocking: it would seem to end where nothing has come yet.
+            os.set_blocking(raw.fileno(), True)
     else:
         try:
             raw = FileIO(file)

@@ -93,12 +93,16 @@ def run_async(function: Callable[[], Awaitable[ResultT]]) -> ResultT:
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _is_main_thread():
         return asyncio.run(main())
     signal.signal(signal.SIGINT, interrupt)
+    is_cancelled = False
     try:
         return asyncio.run(main())
     except asyncio.CancelledError:
+        is_cancelled = True
         raise KeyboardInterrupt from None
     finally:
-        if not interrupted:
+        # Who is told of the Ctrl-C can say so undisturbed. One that came too late to change anything must
+        # not make the next one deaf.
+        if not is_cancelled:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -318,6 +318,22 @@ def test_ctrl_c_is_heard_while_stdin_is_silent(url: str) -> None:
         assert process.wait(30) == 130
 
 
+@needs_signals
+def test_a_stdin_that_does_not_block_is_read_to_its_end(url: str) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with open(writing, "wb", buffering=0) as source, check("-", url=url, stdin=reading) as process:
+        os.close(reading)
+        assert process.stdout is not None
+        source.write(b"1\n")
+        # When its answer is there, stdin is being read, and has nothing to give.
+        assert json.loads(process.stdout.readline())["id"] == 1
+        source.write(b"2\n")
+        source.close()
+        exit_code, output, _ = finish(process)
+    assert ([row["id"] for row in rows(output)], exit_code) == ([2], 0)
+
+
 @needs_terminals
 def test_a_check_shows_its_progress_only_on_a_terminal(url: str, tmp_path: Path) -> None:
     (tmp_path / "in").write_text(ids(3000))

@@ -1,12 +1,15 @@
 """The demo on a terminal, and when it is interrupted."""
 
+import asyncio
+import contextlib
 import re
 import signal
 import subprocess
 
+import pytest
 from click.testing import CliRunner
 
-from statuslookup._cli import commands
+from statuslookup._cli import commands, run_async
 
 from .demos import STATES_OF_400, demo, states
 from .processes import environment, finish, needs_signals, needs_terminals, on_terminal, read_terminal, start
@@ -103,6 +106,29 @@ def test_ctrl_c_is_heard_again_after_a_run() -> None:
     result = CliRunner().invoke(commands, ["demo", "--messages", "1"])
     assert result.exit_code == 0, result.output
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@needs_signals
+@pytest.mark.parametrize("is_failing", [False, True])
+def test_ctrl_c_is_heard_again_after_a_run_that_it_came_too_late_for(
+    is_failing: bool,
+) -> None:
+    async def end_with_ctrl_c() -> str:
+        # It runs after this task's last step.
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+        if is_failing:
+            raise LookupError
+        return "result"
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(LookupError) if is_failing else contextlib.nullcontext():
+            assert run_async(end_with_ctrl_c) == "result"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # --- a terminal -----------------------------------------------------------------------------------
