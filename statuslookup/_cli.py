@@ -21,7 +21,7 @@ from .errors import StatusLookupError
 ResultT = TypeVar("ResultT")
 
 _MOST_DEMO_MESSAGES = 100_000
-_MOMENT = 1.0
+_MOMENT = 2.0
 
 
 class _Commands(click.Group):

@@ -78,7 +78,8 @@ async def close_and_say_so(self):
 Sandbox._answer, SingleLookup.withdraw = answer_and_interrupt, withdraw_and_interrupt
 StatusClient.aclose = close_and_say_so
 """
-    exit_code, output, errors = finish(start(*LONG, code=code), within=30)
+    # Few enough to be given up before the command says that it takes long.
+    exit_code, output, errors = finish(start("demo", "--messages", "2000", code=code), within=30)
     assert (exit_code, output) == (130, "")
     assert errors.splitlines()[4:] == ["Closed.", "Closed.", "Interrupted."]
 
