@@ -27,6 +27,8 @@ from .errors import DecodeError, ProviderError, TransportError
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _TIMEOUTS: Final = {"connect": 10.0, "write": 30.0, "read": 30.0, "pool": None}
 _READ_WITHIN: Final = 60.0
+# Longer than whatever httpx itself ends: three steps of a SOCKS proxy at 30 s, where it counts them at all.
+_BEGIN_WITHIN: Final = 120.0
 
 _WHAT_FAILED: Final = {
     "ConnectTimeout": "no connection within 10 s",
@@ -131,12 +133,19 @@ class Sender:
     async def _exchange(self, request: Request) -> Response:
         # asyncio's, because anyio's keeps a task that was left in the middle, and its loop, for good.
         async with asyncio.timeout(None) as reading:
-            sealed = self._seal(request)
-            sealed.extensions["trace"] = _counts_from_the_request(reading)
-            response: httpx.Response = await self._transport.handle_async_request(sealed)
+            try:
+                async with asyncio.timeout(_BEGIN_WITHIN) as beginning:
+                    sealed = self._seal(request)
+                    sealed.extensions["trace"] = _counts_from_the_request(beginning, reading)
+                    response: httpx.Response = await self._transport.handle_async_request(sealed)
+            except TimeoutError:
+                if not beginning.expired():
+                    raise
+                what = f"the request was held up for {_BEGIN_WITHIN:g} s before it could be answered"
+                raise TransportError(what, provider=self._provider) from None
             if reading.when() is None:
                 # A transport that does not connect traces nothing.
-                _count_from_now(reading)
+                _count_from_now(reading, _READ_WITHIN)
             try:
                 content = await self._read(response)
             except (DecodeError, zlib.error):
@@ -219,24 +228,40 @@ class Sender:
             await self._transport.aclose()
 
 
-def _counts_from_the_request(reading: asyncio.Timeout) -> Callable[[str, object], Awaitable[None]]:
+def _counts_from_the_request(
+    beginning: asyncio.Timeout, reading: asyncio.Timeout
+) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
     """Return a function to which httpcore tells its steps, so that the time to read counts from the request.
 
-    It does not count while anything connects, be it after a proxy's own answer: httpcore's pool can lose the
-    place of a connection that is cancelled there. A step's name begins with the part that takes it.
+    Nothing counts while anything connects, be it after a proxy's own answer: httpcore has timeouts of its
+    own there, and its pool can lose the place of a connection that is cancelled. A step's name begins with
+    the part that takes it. A step's end changes nothing, because it is also told when time has run out.
     """
 
-    async def trace(event: str, _: object) -> None:
+    proxied: Any = None
+
+    async def trace(event: str, info: dict[str, Any]) -> None:
+        nonlocal proxied
         if event.endswith(".receive_response_headers.started"):
-            _count_from_now(reading)
-        elif not event.startswith("http"):
+            beginning.reschedule(None)
+            _count_from_now(reading, _READ_WITHIN)
+        elif event == "socks.setup_socks5_connection.started":
+            # The exception: httpcore reads a SOCKS proxy's answers without any timeout.
+            proxied = info["stream"]
+            _count_from_now(beginning, _BEGIN_WITHIN)
+        elif event == "socks.setup_socks5_connection.failed" and beginning.expired():
+            # httpcore does not close the socket, and keeps its place in the pool unless an Exception comes.
+            await proxied.aclose()
+            raise TimeoutError
+        elif event.endswith(".started") and not event.startswith("http"):
+            beginning.reschedule(None)
             reading.reschedule(None)
 
     return trace
 
 
-def _count_from_now(reading: asyncio.Timeout) -> None:
-    reading.reschedule(asyncio.get_running_loop().time() + _READ_WITHIN)
+def _count_from_now(timeout: asyncio.Timeout, seconds: float) -> None:
+    timeout.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 class _SealedBytes(bytes):

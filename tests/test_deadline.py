@@ -164,7 +164,8 @@ async def test_the_timeout_of_a_call_replaces_that_of_the_client() -> None:
 
 
 async def test_without_a_timeout_it_waits_for_as_long_as_it_takes() -> None:
-    server = FakeServer(latency=1e6)
+    # Longer than the default of 60 s; a request of its own may take 120 s.
+    server = FakeServer(latency=100.0)
     async with client_of(server, timeout=None) as client:
         one, many = await asyncio.gather(client.get(1), client.get_many([2]))
     assert (one, many) == (10, {2: 20})

@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import importlib
 import sys
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from statuslookup import GreenAPI, StatusClient, TransportError
+from statuslookup import _http as http_room
 from statuslookup._wire import Response
 
 from .sending import CANARY, GET, Server, mocked, new_sender, problem_at, problem_of, replying
@@ -143,3 +146,46 @@ async def test_failures_of_tls_behind_a_proxy_do_not_use_connections_up(
                 await problem_of(sender)
         await sender.aclose()
     assert server.connections == 101
+
+
+class Greeting:
+    """What the package ``socksio`` would say first to a proxy, which in this test says nothing back."""
+
+    def send(self, request: object) -> None:
+        pass
+
+    def data_to_send(self) -> bytes:
+        return b"\x05\x01\x00"
+
+
+async def test_a_socks_proxy_that_never_answers_is_given_up_and_costs_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    socks5 = SimpleNamespace(
+        SOCKS5Connection=Greeting,
+        SOCKS5AuthMethod=SimpleNamespace(NO_AUTH_REQUIRED=0),
+        SOCKS5AuthMethodsRequest=list,
+    )
+    socksio = SimpleNamespace(socks5=socks5)
+    monkeypatch.setitem(sys.modules, "socksio", socksio)
+    module = importlib.import_module("httpcore._async.socks_proxy")
+    monkeypatch.setattr(module, "socksio", socksio)
+    monkeypatch.setattr("httpcore.AsyncSOCKSProxy", module.AsyncSOCKSProxy)
+    monkeypatch.setattr(http_room, "_BEGIN_WITHIN", 0.2)
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with Server(say_nothing) as proxy:
+        transport = httpx.AsyncHTTPTransport(
+            proxy=f"socks5://127.0.0.1:{proxy.port}", limits=httpx.Limits(max_connections=1)
+        )
+        sender = new_sender("https://api.test", transport)
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                assert "held up for 0.2 s" in str(await problem_of(sender))
+                await proxy.ended.wait()
+                proxy.ended.clear()
+            proxy.ended.set()
+            await transport.aclose()
+    assert proxy.connections == 2

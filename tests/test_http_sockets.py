@@ -155,3 +155,49 @@ async def test_the_time_to_read_does_not_count_while_it_connects(monkeypatch: py
     async with server:
         monkeypatch.setenv("HTTPS_PROXY", server.url)
         assert "TLS failed" in str(await problem_at("https://api.test"))
+
+
+@pytest.mark.virtual_time
+async def test_a_transport_that_traces_nothing_and_never_answers_is_given_up() -> None:
+    async def wait_for_ever(request: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    started_at = asyncio.get_running_loop().time()
+    error = await problem_of(new_sender("https://api.test", httpx.MockTransport(wait_for_ever)))
+    assert type(error) is TransportError
+    assert "held up for 120 s" in str(error)
+    assert asyncio.get_running_loop().time() - started_at == 120
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("steps", "within", "text"),
+    [
+        (("connection.connect_tcp.started",), None, ""),
+        (("connection.connect_tcp.started", "connection.connect_tcp.complete"), None, ""),
+        (("http11.send_request_headers.started",), 120, "held up for 120 s"),
+        (("http11.receive_response_headers.started",), 60, "not read within 60 s"),
+        (("http11.receive_response_headers.started", "proxy.start_tls.started"), None, ""),
+        (("connection.connect_tcp.started", "socks.setup_socks5_connection.started"), 120, "held up"),
+        (("socks.setup_socks5_connection.started", "connection.start_tls.started"), None, ""),
+    ],
+)
+async def test_which_steps_have_a_bound_of_ours(
+    steps: tuple[str, ...], within: float | None, text: str
+) -> None:
+    async def stand_still_after_the_steps(request: httpx.Request) -> httpx.Response:
+        for step in steps:
+            await asyncio.sleep(50)
+            await request.extensions["trace"](step, {"stream": None})
+        await asyncio.sleep(1000)
+        return httpx.Response(204)
+
+    sender = new_sender("https://api.test", httpx.MockTransport(stand_still_after_the_steps))
+    started_at = asyncio.get_running_loop().time()
+    if within is None:
+        assert await sender.send(GET) == Response(204)
+    else:
+        assert text in str(await problem_of(sender))
+        counted_from = 0 if steps[0].startswith("http11.send") else 50 * len(steps)
+        assert asyncio.get_running_loop().time() - started_at == counted_from + within
