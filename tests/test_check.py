@@ -190,7 +190,8 @@ async def test_rows_of_a_pipe_are_asked_for_as_they_come() -> None:
 
 @pytest.mark.virtual_time
 async def test_refused_credentials_end_it_and_what_is_done_is_written() -> None:
-    sandbox, out = sandbox_of(10_000), io.BytesIO()
+    # Without latency, requests arrive in the order in which they were sent.
+    sandbox, out = sandbox_of(10_000, latency=0.0), io.BytesIO()
     sandbox.fault = lambda number: 401 if number > 3 else None
     check = check_of(source_of(ids(10_000)), out)
     async with client_of(sandbox) as client:
