@@ -133,8 +133,9 @@ class Sender:
     async def _exchange(self, request: Request) -> Response:
         # asyncio's, because anyio's keeps a task that was left in the middle, and its loop, for good.
         async with asyncio.timeout(None) as reading:
+            beginning = asyncio.timeout(_BEGIN_WITHIN)
             try:
-                async with asyncio.timeout(_BEGIN_WITHIN) as beginning:
+                async with beginning:
                     sealed = self._seal(request)
                     sealed.extensions["trace"] = _counts_from_the_request(beginning, reading)
                     response: httpx.Response = await self._transport.handle_async_request(sealed)
