@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from statuslookup import DeliveryState
 from statuslookup import _register as register
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from statuslookup.sandbox import Sandbox
 
     from .watching import Watch
+
+# On a busy machine, an example can take long; pytest-timeout ends what hangs.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
