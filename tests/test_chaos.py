@@ -201,6 +201,11 @@ def print_table(
         ("seconds", f"{elapsed:.1f}"),
         ("lookups a second", f"{chaos.lookups / elapsed:,.0f}"),
     ]
+    if sys.platform == "linux":
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        rows.append(("MiB of memory at most, so far", f"{peak:,}"))
     print()
     for name, value in rows:
         print(f"{name:42}{value:>20}")
