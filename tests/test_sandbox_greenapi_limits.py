@@ -194,9 +194,9 @@ async def twenty_keys_ten_of_them_twice(client: StatusClient[str, StatusStatisti
     assert all(one is not None and one.counts == {READ: 1} for one in statistics)
 
 
-def with_twenty(counting: Counting, rate_limit: RateLimit = RateLimit(1)) -> Sandbox:  # noqa: B008 # frozen
+def with_twenty(counting: Counting) -> Sandbox:
     sandbox = Sandbox(counting=counting)
-    instance = sandbox.add_instance(rate_limit=rate_limit)
+    instance = sandbox.add_instance()
     for number in range(20):
         instance.add_statistic(f"story{number}", READ)
     return sandbox
@@ -212,18 +212,16 @@ async def test_thirty_lookups_of_twenty_keys_are_twenty_requests(counting: Count
 
 
 async def test_thirty_lookups_of_twenty_keys_are_twenty_requests_over_a_socket() -> None:
-    limit = RateLimit(10)
-
     async def look_up(counting: Counting) -> None:
-        sandbox = with_twenty(counting, limit)
+        sandbox = with_twenty(counting)
         with sandbox.serve() as url:
             # Another port is another host, so that the three clients share no budget.
-            async with StatusClient(GreenAPI(ID, "sandbox", api_url=url, rate_limit=limit)) as client:
+            async with StatusClient(GreenAPI(ID, "sandbox", api_url=url)) as client:
                 started_at = asyncio.get_running_loop().time()
                 await twenty_keys_ten_of_them_twice(client)
                 seconds = asyncio.get_running_loop().time() - started_at
         assert counts(sandbox.instances[ID]) == (20, 20, 0, 20)
-        # Nineteen tenths of a second between twenty requests; how much more is the machine's affair.
-        assert 1.8 <= seconds < 20
+        # Nineteen seconds between twenty requests; how much more is the machine's affair.
+        assert 18.5 <= seconds < 60
 
     await asyncio.gather(*map(look_up, get_args(Counting)))
