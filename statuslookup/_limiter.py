@@ -19,6 +19,10 @@ _LOWEST_RUNG: Final = 6
 _PROBE_AFTER: Final = 30.0
 _FREEZE_MARGIN: Final = 0.1
 _SAMPLES: Final = 20
+_SAMPLES_FOR_CREDIT: Final = 5
+_COLD_AFTER: Final = 3.0
+"""The seconds without a request after which the next one may have to open a connection: HTTP clients keep
+one for 5 s or longer."""
 _SAMPLES_TO_CHOOSE: Final = 10
 _CHOOSE_EVERY: Final = 5
 _CHOOSE_GRANTS_BELOW: Final = 0.60
@@ -106,18 +110,19 @@ class TokenBucket:
     A token bucket of capacity 1: first come, first served, nothing is saved up while it is idle or late.
 
     ``pacing="answers"`` sends one request at a time, and the next one ``limit.interval`` after the answer,
-    less half of the smallest round trip seen. The provider counted the request before it answered, so two
-    requests are never counted closer together than the interval: under a fixed window, a sliding window
-    and strict spacing alike. An answer and the next request together are on their ways for half the smallest
-    round trip at least, as long as neither way gets more than twice as quick. A request without an answer
-    keeps its slot until it failed, and one interval more.
+    less half of the smallest round trip seen since the last break of 3 s. The first round trip after a break
+    is not looked at: it may have opened a connection. The provider counted the request before it answered,
+    so two requests are never counted closer together than the interval: under a fixed window, a sliding
+    window and strict spacing alike. An answer and the next request together are on their ways for half the
+    smallest round trip at least, as long as neither way gets more than twice as quick. A request without an
+    answer keeps its slot until it failed, and one interval more.
 
     ``pacing="grants"`` sends a request every ``limit.interval`` plus 5 to 20 % for the jitter that it sees,
     up to 16 in flight. It holds fixed and sliding windows as long as the way to the provider does not vary
     by more than that extra time, ``limit.limit`` times; it does not promise strict spacing.
 
     ``pacing="auto"`` uses "answers", and "grants" while round trips are so long that "answers" would reach
-    less than 60 % of the limit. A 429 while it uses "grants" sends it back for ten minutes.
+    less than 60 % of the limit. A break of 3 s sends it back to "answers", and a 429 for ten minutes.
 
     A 429 freezes the bucket for what the provider asks, ``max_freeze`` seconds at most, or for one period
     and a tenth; and it halves the rate, once for all requests that were under way. After 30 s without a 429
@@ -142,7 +147,6 @@ class TokenBucket:
         self._rung = 0
         self.limit = limit
         self._pacing = pacing
-        self._by_grants = pacing == "grants"
         self._max_freeze = max_freeze
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -153,9 +157,8 @@ class TokenBucket:
         self._ready_at = clock.time()
         self._timer: Timer | None = None
         self._round_trips: deque[float] = deque(maxlen=_SAMPLES)
-        self._round_trips_seen = 0
-        self._smallest_round_trip = math.inf
-        self._margin = _MOST_MARGIN
+        self._forget_round_trips()
+        self._answered_at = -math.inf
         self._rejections = 0
         self._steps = 0
         self._calm_since = -math.inf
@@ -196,6 +199,8 @@ class TokenBucket:
                     " with a share of the limit each"
                 )
             self._loop = loop
+            # The connections of another loop are of no use here.
+            self._answered_at = -math.inf
         return _BucketSlot(self)
 
     def stats(self) -> LimiterStats:
@@ -225,6 +230,13 @@ class TokenBucket:
         self._turn = None
         self._timer = None
 
+    def _forget_round_trips(self) -> None:
+        self._by_grants = self._pacing == "grants"
+        self._round_trips.clear()
+        self._round_trips_seen = 0
+        self._smallest_round_trip = math.inf
+        self._margin = _MOST_MARGIN
+
     def _pace(self) -> Pace:
         # A request that nobody waits for any more may be counted as late as now.
         under_way_until = self._clock.time() + self._step if self._in_flight else -math.inf
@@ -250,6 +262,9 @@ class TokenBucket:
         if self._rung and now - self._calm_since >= _PROBE_AFTER:
             self._calm_since = now
             self._change_rung(-1)
+        slot.is_cold = not self._in_flight and now - self._answered_at > _COLD_AFTER
+        if slot.is_cold:
+            self._forget_round_trips()
         self._in_flight.add(slot)
         slot.granted_at = now
         self._ready_at = max(self._ready_at, now + self._step)
@@ -298,8 +313,10 @@ class TokenBucket:
         now = self._clock.time()
         self._in_flight.remove(slot)
         if answered:
+            self._answered_at = now
             was_by_grants = self._by_grants
-            self._learn(now - slot.granted_at, now)
+            if not slot.is_cold:
+                self._learn(now - slot.granted_at, now)
             # When the mode changes, the last request of the one and the first of the other keep apart, too.
             if not (was_by_grants and self._by_grants):
                 self._ready_at = max(self._ready_at, now + self._interval - self._credit)
@@ -312,9 +329,12 @@ class TokenBucket:
     def _credit(self) -> float:
         """The seconds that the last answer and the next request will surely be on their way, together.
 
-        Half of the smallest round trip; less of it while few were seen, for the first ones may be slow.
+        Half of the smallest round trip; less of it while few were seen, for they may all be slow by chance.
         """
-        return self._smallest_round_trip / 2 * min(1.0, self._round_trips_seen / _SAMPLES)
+        seen = self._round_trips_seen
+        if seen < _SAMPLES_FOR_CREDIT:
+            return 0.0
+        return self._smallest_round_trip / 2 * min(1.0, seen / _SAMPLES)
 
     def _learn(self, round_trip: float, now: float) -> None:
         self._round_trips.append(round_trip)
@@ -350,11 +370,12 @@ class TokenBucket:
 
 
 class _BucketSlot:
-    __slots__ = ("_bucket", "granted_at", "steps_before")
+    __slots__ = ("_bucket", "granted_at", "is_cold", "steps_before")
 
     def __init__(self, bucket: TokenBucket) -> None:
         self._bucket = bucket
         self.granted_at = 0.0
+        self.is_cold = False
         self.steps_before = 0
 
     def rejected(self, retry_after: float | None = None) -> None:

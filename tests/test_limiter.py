@@ -107,18 +107,30 @@ async def test_nobody_passes_a_waiter_whose_timer_is_late() -> None:
 async def test_the_interval_counts_from_the_answer() -> None:
     log = journal()
     await asyncio.gather(log.ask("a", takes=0.1), log.ask("b"))
-    # Of the credit of half of the smallest round trip, one sample earns a twentieth.
-    assert log.granted["b"] == pytest.approx(0.6 - 0.05 / 20)
+    assert log.granted["b"] == pytest.approx(0.6)
 
 
 @virtual_time
 async def test_after_twenty_samples_half_the_smallest_round_trip_is_credited() -> None:
     log = journal()
+    await take_turns(log.bucket, 1, takes=0.02)
     await log.ask("quick", takes=0.04)
     await take_turns(log.bucket, 19, takes=0.2)
     answered_at = now()
     await log.ask("next", takes=0.2)
     assert log.granted["next"] + 1000.0 - answered_at == pytest.approx(0.5 - 0.02)
+
+
+@virtual_time
+@pytest.mark.parametrize(("samples", "credit"), [(4, 0.0), (5, 0.025), (10, 0.05), (19, 0.095), (25, 0.1)])
+async def test_each_of_the_first_twenty_samples_earns_a_part_of_the_credit(
+    samples: int, credit: float
+) -> None:
+    log = journal()
+    await take_turns(log.bucket, 1 + samples, takes=0.2)
+    answered_at = now()
+    await log.ask("next")
+    assert log.granted["next"] + 1000.0 - answered_at == pytest.approx(0.5 - credit)
 
 
 @virtual_time
@@ -129,6 +141,29 @@ async def test_a_quicker_answer_makes_the_credit_smaller_at_once() -> None:
     answered_at = now()
     await log.ask("next")
     assert log.granted["next"] + 1000.0 - answered_at == pytest.approx(0.5 - 0.005)
+
+
+@virtual_time
+async def test_lookups_far_apart_earn_no_credit_for_each_opens_a_connection() -> None:
+    log = journal()
+    for _ in range(30):
+        await take_turns(log.bucket, 1, takes=0.8)
+        await asyncio.sleep(10)
+    await take_turns(log.bucket, 1, takes=0.8)
+    answered_at = now()
+    await log.ask("next")
+    assert log.granted["next"] + 1000.0 - answered_at == pytest.approx(0.5)
+
+
+@virtual_time
+async def test_a_break_forgets_the_credit() -> None:
+    log = journal()
+    await take_turns(log.bucket, 30, takes=0.2)
+    await asyncio.sleep(3.1)
+    await take_turns(log.bucket, 1, takes=0.2)
+    answered_at = now()
+    await log.ask("next")
+    assert log.granted["next"] + 1000.0 - answered_at == pytest.approx(0.5)
 
 
 @virtual_time

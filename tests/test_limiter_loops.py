@@ -57,6 +57,21 @@ def test_a_bucket_that_is_not_in_use_may_move_to_another_loop_and_keeps_its_pace
     asyncio.run(use_after_half_a_second())
 
 
+def test_another_loop_earns_its_own_credit_for_it_opens_its_own_connections() -> None:
+    clock = ManualClock()
+    bucket = TokenBucket(TWO_A_SECOND, clock=clock)
+
+    async def use(times: int) -> float:
+        for _ in range(times):
+            clock.advance(bucket.stats().frozen_for)
+            async with bucket.slot():
+                clock.advance(0.2)
+        return bucket.stats().frozen_for
+
+    assert asyncio.run(use(30)) == pytest.approx(0.4)
+    assert asyncio.run(use(1)) == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("pacing", ["answers", "grants"])
 def test_a_bucket_is_not_lost_with_a_loop_that_was_closed_in_the_middle(
     pacing: Pacing,

@@ -13,7 +13,8 @@ virtual_time = pytest.mark.virtual_time
 @virtual_time
 async def test_long_round_trips_lead_to_pacing_by_grants_and_short_ones_back() -> None:
     log = journal()
-    await take_turns(log.bucket, 9, takes=0.9)
+    # The first one is no sample: it opened a connection.
+    await take_turns(log.bucket, 10, takes=0.9)
     assert "by answers" in repr(log.bucket)
     await take_turns(log.bucket, 1, takes=0.9)
     assert "by grants" in repr(log.bucket)
@@ -47,7 +48,7 @@ async def test_grants_are_kept_to_while_answers_would_reach_barely_more(
     round_trip: float, by_grants: bool
 ) -> None:
     log = journal()
-    await take_turns(log.bucket, 1, takes=round_trip)
+    await take_turns(log.bucket, 2, takes=round_trip)
     await take_turns(log.bucket, 19, takes=1.5)
     assert "by grants" in repr(log.bucket)
     await take_turns(log.bucket, 40, takes=round_trip)
@@ -57,7 +58,7 @@ async def test_grants_are_kept_to_while_answers_would_reach_barely_more(
 @virtual_time
 async def test_the_answer_that_leads_back_to_answers_paces_the_next_request() -> None:
     log = journal()
-    await take_turns(log.bucket, 20, takes=0.9)
+    await take_turns(log.bucket, 21, takes=0.9)
     assert "by grants" in repr(log.bucket)
     for _ in range(40):
         await take_turns(log.bucket, 1, takes=0.3)
@@ -71,7 +72,7 @@ async def test_the_answer_that_leads_back_to_answers_paces_the_next_request() ->
 @virtual_time
 async def test_when_the_mode_changes_the_requests_around_it_keep_apart() -> None:
     log = journal()
-    await take_turns(log.bucket, 9, takes=0.9)
+    await take_turns(log.bucket, 10, takes=0.9)
     await asyncio.gather(*(log.ask(name, takes=0.9) for name in "ab"))
     assert "by grants" in repr(log.bucket)
     # Half of the credit of the smallest round trip was earned by ten samples.
@@ -81,7 +82,7 @@ async def test_when_the_mode_changes_the_requests_around_it_keep_apart() -> None
 @virtual_time
 async def test_after_a_change_to_answers_what_is_under_way_is_waited_for() -> None:
     log = journal()
-    await take_turns(log.bucket, 10, takes=0.9)
+    await take_turns(log.bucket, 11, takes=0.9)
     await asyncio.gather(
         log.ask("a", takes=2.0), log.ask("b", takes=2.0), log.ask("c", takes=0.1, rejected=0.0), log.ask("d")
     )
@@ -92,7 +93,7 @@ async def test_after_a_change_to_answers_what_is_under_way_is_waited_for() -> No
 @virtual_time
 async def test_a_429_while_pacing_by_grants_leads_back_to_answers_for_ten_minutes() -> None:
     log = journal()
-    await take_turns(log.bucket, 10, takes=0.9)
+    await take_turns(log.bucket, 11, takes=0.9)
     assert "by grants" in repr(log.bucket)
     await log.ask("a", takes=0.9, rejected=None)
     rejected_at = now()
@@ -101,6 +102,36 @@ async def test_a_429_while_pacing_by_grants_leads_back_to_answers_for_ten_minute
         await take_turns(log.bucket, 1, takes=0.9)
         assert now() < rejected_at + 700
     assert 600 <= now() - rejected_at <= 620
+
+
+@virtual_time
+async def test_a_break_leads_back_to_answers_for_connections_are_opened_anew() -> None:
+    log = journal()
+    await take_turns(log.bucket, 11, takes=0.9)
+    await asyncio.sleep(2.9)
+    await log.ask("after a moment", takes=0.9)
+    assert "by grants" in repr(log.bucket)
+    await asyncio.sleep(3.1)
+    await log.ask("after a break", takes=0.9)
+    assert "by answers" in repr(log.bucket)
+
+
+@virtual_time
+async def test_lookups_far_apart_do_not_lead_to_pacing_by_grants() -> None:
+    log = journal()
+    for _ in range(40):
+        await take_turns(log.bucket, 1, takes=0.9)
+        await asyncio.sleep(10)
+    assert "by answers" in repr(log.bucket)
+
+
+@virtual_time
+async def test_a_break_forgets_the_jitter() -> None:
+    log = journal(pacing="grants")
+    await take_turns(log.bucket, 21, takes=0.2)
+    await asyncio.sleep(3.1)
+    await asyncio.gather(log.ask("a", takes=0.2), log.ask("b"))
+    assert log.granted["b"] - log.granted["a"] == pytest.approx(0.6)
 
 
 @virtual_time
@@ -127,7 +158,7 @@ async def test_the_margin_grows_with_the_jitter_up_to_a_fifth() -> None:
 
     for jitter, expected in [(0.0, 0.525), (0.14, 0.57), (2.0, 0.6)]:
         log = journal(pacing="grants")
-        for index in range(20):
+        for index in range(21):
             await take_turns(log.bucket, 1, takes=0.2 + jitter * (index % 2))
         await asyncio.gather(log.ask("a"), log.ask("b"))
         assert spacing(log) == pytest.approx(expected), jitter
