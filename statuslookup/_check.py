@@ -1,6 +1,7 @@
 """The check of a whole input: every row is looked up, and has one row in the output."""
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -9,13 +10,13 @@ from typing import Generic
 from attrs import define
 
 from ._client import StatusClient
+from ._exit_codes import PASSING
 from ._files import Resumed, Sink, chunks_of
 from ._model import AnswerT, KeyT, Outcome
 from ._results import Encoding, Results, Tally
 from ._rows import Input, InputError, Row
 from .errors import (
     AuthenticationError,
-    LookupTimeoutError,
     QuotaExceededError,
     StatusLookupError,
     TransportError,
@@ -30,6 +31,7 @@ class _Place(Generic[KeyT]):
     """The place of a row in the output; ``data`` is ``None`` while its key is looked up."""
 
     row: Row[KeyT]
+    read_at: float
     data: bytes | None = None
 
 
@@ -39,7 +41,8 @@ class Check(Generic[KeyT, AnswerT]):
     Memory is bounded: rows are read as the lookups go on, and no more than ten thousand are looked up or
     wait for their turn in the output.
     What shows that all further lookups would fail too (the credentials, the quota, a provider that cannot
-    be reached) ends the check, and is not written; a later check can go on from there.
+    be reached) ends the check, and is not written; a later check can go on from there. A lookup that is late,
+    or that the provider failed, shows it if no other lookup was answered in the second half of its time.
     """
 
     def __init__(
@@ -76,7 +79,7 @@ class Check(Generic[KeyT, AnswerT]):
         self._ready: list[bytes] = []
         self._is_flush_due = False
         self._problem: OSError | None = None
-        self._has_answers = False
+        self._answered_at = -math.inf
 
     async def run(self, client: StatusClient[KeyT, AnswerT]) -> None:
         """Check the whole input. However it ends, what is done is written, and whole rows only."""
@@ -113,7 +116,7 @@ class Check(Generic[KeyT, AnswerT]):
             self._room.clear()
             await self._room.wait()
         self._places += 1
-        place = _Place(row)
+        place = _Place(row, _now())
         if self._ordered:
             self._in_order.append(place)
         return place
@@ -136,9 +139,9 @@ class Check(Generic[KeyT, AnswerT]):
 
     def _take(self, outcome: Outcome[KeyT, AnswerT]) -> None:
         error = outcome.error
-        if error is not None and ends_all(error, has_answers=self._has_answers):
-            raise error
         places = self._waiting[outcome.key]
+        if error is not None and self._ends_all(error, places[0].read_at):
+            raise error
         place = places.popleft()
         if not places:
             del self._waiting[outcome.key]
@@ -146,10 +149,16 @@ class Check(Generic[KeyT, AnswerT]):
             self.tally.failed += 1
             self._settle(place, self._results.failed(place.row, str(error)))
         else:
-            self._has_answers = True
+            self._answered_at = _now()
             values, state = self._results.found(place.row, outcome.status)
             self.tally.add_state(state)
             self._settle(place, values)
+
+    def _ends_all(self, error: StatusLookupError, asked_at: float) -> bool:
+        """True if the error says that no other lookup would fare better."""
+        if isinstance(error, PASSING):
+            return self._answered_at <= (asked_at + _now()) / 2
+        return isinstance(error, AuthenticationError | QuotaExceededError | TransportError)
 
     def _settle(self, place: _Place[KeyT], values: dict[str, object]) -> None:
         data = place.data = self._encoding.encode(values)
@@ -188,8 +197,5 @@ class Check(Generic[KeyT, AnswerT]):
             self.written += len(ready)
 
 
-def ends_all(error: StatusLookupError, *, has_answers: bool) -> bool:
-    """True if the error says that no other lookup would fare better."""
-    if isinstance(error, LookupTimeoutError):
-        return not has_answers
-    return isinstance(error, AuthenticationError | QuotaExceededError | TransportError)
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -11,13 +11,13 @@ from rich.console import Console
 from ._check_command import Runner
 from ._client import StatusClient
 from ._display import table_of
-from ._exit_codes import EXIT_CODES, FAILED, REFUSED, UNREACHABLE, USED_UP, exit_code_of
+from ._exit_codes import EXIT_CODES, FAILED, PASSING, REFUSED, UNREACHABLE, USED_UP, exit_code_of
 from ._model import DeliveryState
 from ._options import PROVIDERS, Service, needs_extras, provider_options, service_of
 from ._provider import is_loopback
 from ._results import JsonLines, Results
 from ._rows import Row
-from .errors import IncompleteError, LookupTimeoutError, StatusLookupError
+from .errors import IncompleteError, StatusLookupError
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox
@@ -111,9 +111,8 @@ class _Ends:
             click.echo(text, err=True)
         if errors:
             has_answers = len(errors) < len(self._ends)
-            # A lookup that is late says that the provider cannot be reached only if none was in time.
             codes = [
-                FAILED if has_answers and isinstance(error, LookupTimeoutError) else exit_code_of(error)
+                FAILED if has_answers and isinstance(error, PASSING) else exit_code_of(error)
                 for error in errors
             ]
             return next((code for code in (REFUSED, USED_UP, UNREACHABLE) if code in codes), FAILED)

@@ -4,9 +4,14 @@ from .errors import (
     AuthenticationError,
     LookupTimeoutError,
     QuotaExceededError,
+    RateLimitedError,
+    ServerError,
     StatusLookupError,
     TransportError,
 )
+
+# What says that the provider cannot be reached, but only if nobody else was answered meanwhile.
+PASSING = LookupTimeoutError | RateLimitedError | ServerError
 
 FAILED = 1
 USAGE = 2
@@ -27,6 +32,6 @@ def exit_code_of(error: StatusLookupError) -> int:
         return REFUSED
     if isinstance(error, QuotaExceededError):
         return USED_UP
-    if isinstance(error, TransportError | LookupTimeoutError):
+    if isinstance(error, TransportError | PASSING):
         return UNREACHABLE
     return FAILED

@@ -68,10 +68,11 @@ class Line(Generic[KeyT, AnswerT]):
 
         If the provider's last word was 429, that is the error: it is why the time did not suffice.
         """
-        if isinstance(entry.failure, RateLimitedError):
-            error = entry.failure.fresh()
-            error.attempts = len(entry.laps or ())
-            return error
+        failure = None if entry.failure is None else entry.failure.fresh()
+        if failure is not None:
+            failure.attempts = len(entry.laps or ())
+        if isinstance(failure, RateLimitedError):
+            return failure
         now = self.clock.time()
         began_at = now - timeout
         laps = list(entry.laps or ())
@@ -82,7 +83,9 @@ class Line(Generic[KeyT, AnswerT]):
         paced = sum(max(0.0, sealed_at - max(asked_at, began_at)) for asked_at, sealed_at, _ in laps)
         in_flight = sum(max(0.0, over_at - max(sealed_at, began_at)) for _, sealed_at, over_at in laps)
         queued = max(0.0, timeout - paced - in_flight)
-        return LookupTimeoutError(timeout, queued=queued, paced=paced, in_flight=in_flight)
+        return LookupTimeoutError(
+            timeout, queued=queued, paced=paced, in_flight=in_flight, last_failure=failure
+        )
 
 
 class SingleLookup(asyncio.Future["AnswerT | None"], Generic[KeyT, AnswerT]):

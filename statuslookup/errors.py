@@ -164,27 +164,40 @@ class DecodeError(ProviderError):
 class LookupTimeoutError(StatusLookupError):
     """The deadline of a lookup, ``timeout`` seconds, passed; its attributes say where the time went.
 
-    ``queued``, ``paced`` and ``in_flight`` are seconds, too, and add up to ``timeout``.
+    ``queued``, ``paced`` and ``in_flight`` are seconds, too, and add up to ``timeout``. ``last_failure`` is
+    what became of the last attempt that was over by then.
     """
 
     timeout: float
     """The seconds that the lookup had in all."""
     queued: float
-    """The seconds behind other keys."""
+    """The seconds behind other keys, and in the pauses after failed attempts."""
     paced: float
     """The seconds of waiting for the rate limit's next slot, until the key was sent."""
     in_flight: float
     """The seconds since the key was sent, in each attempt: follow-ups and the wait for their slots count."""
+    last_failure: ProviderError | None
+    """Why the last attempt failed; ``None`` if none had failed."""
 
-    def __init__(self, timeout: float, *, queued: float, paced: float, in_flight: float) -> None:
+    def __init__(
+        self,
+        timeout: float,
+        *,
+        queued: float,
+        paced: float,
+        in_flight: float,
+        last_failure: ProviderError | None = None,
+    ) -> None:
+        failed = "" if last_failure is None else f"; it had failed before: {last_failure}"
         super().__init__(
             f"no status within {timeout:g} s: {queued:.2f} s queued, {paced:.2f} s waiting for the rate"
-            f" limit, {in_flight:.2f} s in flight"
+            f" limit, {in_flight:.2f} s in flight{failed}"
         )
         self.timeout = timeout
         self.queued = queued
         self.paced = paced
         self.in_flight = in_flight
+        self.last_failure = last_failure
 
 
 class IncompleteError(StatusLookupError):

@@ -28,8 +28,8 @@ def sandbox_of(messages: int, latency: float = 0.05) -> Sandbox:
 
 def client_of(sandbox: Any, token: str = "sandbox", **options: Any) -> StatusClient[Any, MessageStatus]:
     provider = SMSFire(token, base_url="http://localhost", rate_limit=None)
-    transport, retry = httpx.ASGITransport(sandbox), RetryPolicy(attempts=1)
-    return StatusClient(provider, transport=transport, clock=LoopClock(), retry=retry, **options)
+    options = {"retry": RetryPolicy(attempts=1)} | options
+    return StatusClient(provider, transport=httpx.ASGITransport(sandbox), clock=LoopClock(), **options)
 
 
 def source_of(content: str) -> Input[Any]:

@@ -8,12 +8,24 @@ from typing import Any
 
 import pytest
 
-from statuslookup import AuthenticationError, LookupTimeoutError, SMSFire, TransportError
+from statuslookup import (
+    AuthenticationError,
+    LookupTimeoutError,
+    RateLimit,
+    RateLimitedError,
+    RetryPolicy,
+    ServerError,
+    SMSFire,
+    StatusLookupError,
+    TokenBucket,
+    TransportError,
+)
 from statuslookup import _check as check_room
 from statuslookup._rows import Input, Lines, smsfire_keys
 from statuslookup.sandbox import Sandbox
 
 from .checking import STATES, check_of, checked, client_of, ids, sandbox_of, source_of, written
+from .virtual_time import LoopClock
 
 # --- rows -----------------------------------------------------------------------------------------
 
@@ -216,13 +228,17 @@ async def test_a_provider_that_is_gone_ends_it() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_late_answer_is_a_rows_error_once_there_was_one_in_time() -> None:
+async def test_a_late_answer_is_a_rows_error_while_others_are_answered() -> None:
     out = io.BytesIO()
-    async with client_of(Stuck(sandbox_of(400), b'"300"', 1000.0), timeout=5.0) as client:
-        await check_of(source_of(ids(400)), out).run(client)
+    limiter = TokenBucket(RateLimit(4), pacing="grants", clock=LoopClock())
+    stuck = Stuck(sandbox_of(4000), b'"300"', 1000.0)
+    async with client_of(stuck, timeout=5.0, limiter=limiter) as client:
+        await check_of(source_of(ids(4000)), out).run(client)
     errors = [row["error"] for row in written(out)]
-    assert errors[:200] == [None] * 200
-    assert all(error.startswith("no status within 5 s") for error in errors[200:])
+    assert len(errors) == 4000
+    late = [id for id, error in enumerate(errors, 1) if error is not None]
+    assert late == list(range(201, 401))
+    assert all(errors[id - 1].startswith("no status within 5 s") for id in late)
 
 
 @pytest.mark.virtual_time
@@ -232,6 +248,39 @@ async def test_a_provider_that_never_answers_in_time_ends_it() -> None:
         with pytest.raises(LookupTimeoutError):
             await check_of(source_of(ids(400)), out).run(client)
     assert written(out) == []
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("fault", "attempts", "error"),
+    [
+        ("hangs", 1, LookupTimeoutError),
+        (429, 1, RateLimitedError),
+        (503, 20, LookupTimeoutError),
+        (503, 3, ServerError),
+    ],
+)
+async def test_a_provider_that_dies_in_the_middle_ends_it_and_costs_no_row(
+    fault: Any, attempts: int, error: type[StatusLookupError]
+) -> None:
+    class Dying:
+        def __init__(self) -> None:
+            # Without latency, requests arrive in the order in which they were sent.
+            self.sandbox = sandbox_of(3000, latency=0.0)
+            self.sandbox.fault = lambda number: None if number <= 5 else fault
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if fault == "hangs" and self.sandbox.requests == 5:
+                await asyncio.sleep(1000)
+            await self.sandbox(scope, receive, send)
+
+    out = io.BytesIO()
+    retry = RetryPolicy(attempts=attempts, random=lambda: 1.0)
+    async with client_of(Dying(), timeout=5.0, retry=retry) as client:
+        with pytest.raises(error):
+            await check_of(source_of(ids(3000)), out).run(client)
+    assert [row["id"] for row in written(out)] == list(range(1, 1001))
+    assert not any(row["error"] for row in written(out))
 
 
 @pytest.mark.virtual_time

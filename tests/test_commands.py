@@ -65,6 +65,29 @@ def test_a_provider_that_cannot_be_reached_is_5(command: str, monkeypatch: pytes
     assert "no connection could be made" in result.stderr
 
 
+@pytest.mark.parametrize("command", ["get", "check"])
+def test_a_provider_that_always_fails_is_5(
+    url: str, command: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from statuslookup import _check_command
+
+    monkeypatch.setattr(_check_command, "_PATIENT", RetryPolicy(attempts=1))
+    sandbox.fault = lambda _: 503
+    argument = "1" if command == "get" else "-"
+    options = ("--rate", "off", "--timeout", "0.5")
+    result = run(command, "smsfire", argument, "--base-url", url, *options, input="1\n")
+    assert result.exit_code == 5
+    assert "the server failed (status 503)" in result.stderr
+
+
+def test_a_provider_that_fails_once_among_answers_is_1(url: str, sandbox: Sandbox) -> None:
+    sandbox.instances[1101000001].fault = lambda number: None if number == 1 else 503
+    options = ("--rate", "off", "--timeout", "0.5")
+    result = run("get", "green", "STORY1", "STORY2", "--api-url", url, *options)
+    assert result.exit_code == 1
+    assert "the server failed (status 503)" in result.stderr
+
+
 # --- credentials ----------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import pytest
 
-from statuslookup import IncompleteError, LookupTimeoutError, RetryPolicy, StatusClient
+from statuslookup import IncompleteError, LookupTimeoutError, RetryPolicy, ServerError, StatusClient
 
 from .fakes import FakeLimiter, FakeServer, Tens, bucket, client_of, now, other_tasks, ticks
 
@@ -149,6 +149,21 @@ async def test_a_key_that_came_after_the_slot_was_asked_for_was_not_paced_longer
         error = await timed(ask_by_get(client, 1, 6.0))
         assert parts(error) == pytest.approx((5.7, 0.2, 0.1), abs=WITHIN)
         early.cancel()
+
+
+@pytest.mark.parametrize("ask", [ask_by_get, ask_by_get_many])
+async def test_a_timeout_after_failed_attempts_says_why_they_failed(ask: Ask) -> None:
+    server = FakeServer(lambda number: 503 if number <= 2 else 200, latency=0.1)
+    retry = RetryPolicy(backoff=1.0, random=lambda: 1.0)
+    async with client_of(server, retry=retry) as client:
+        first, second = await asyncio.gather(ask(client, 1, 2.0), ask(client, 2, 2.0))
+    # The second attempt failed at 1.2 s, and the next one was to be two seconds later.
+    for error in (first, second):
+        assert isinstance(error.last_failure, ServerError)
+        assert error.last_failure.attempts == 2
+        assert error.last_failure.__traceback__ is None
+        assert "it had failed before: Tens: " in str(error)
+    assert first.last_failure is not second.last_failure
 
 
 async def test_the_timeout_of_a_call_replaces_that_of_the_client() -> None:

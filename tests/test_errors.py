@@ -168,6 +168,18 @@ def test_a_timeout_says_where_the_time_went() -> None:
         "no status within 2.5 s: 0.25 s queued, 1.50 s waiting for the rate limit, 0.75 s in flight"
     )
     assert (error.timeout, error.queued, error.paced, error.in_flight) == (2.5, 0.25, 1.5, 0.75)
+    assert error.last_failure is None
+
+
+def test_a_timeout_says_why_the_last_attempt_failed() -> None:
+    failure = TransportError("no connection could be made", provider="P")
+    failure.attempts = 3
+    error = LookupTimeoutError(2.0, queued=1.5, paced=0.5, in_flight=0.0, last_failure=failure)
+    assert str(error).endswith(
+        "0.00 s in flight; it had failed before: P: no connection could be made (after 3 attempts)"
+    )
+    assert error.last_failure is failure
+    assert str(pickle.loads(pickle.dumps(error)).last_failure) == str(failure)  # noqa: S301 # our own
 
 
 def test_an_incomplete_error_keeps_what_was_found() -> None:
