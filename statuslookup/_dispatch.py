@@ -8,7 +8,7 @@ from typing import Generic, cast
 
 from ._batcher import Batch, Batcher, Entry
 from ._clock import Clock, Timer
-from ._limiter import Limiter
+from ._limiter import BucketSlot, Limiter
 from ._model import AnswerT, KeyT
 from ._provider import Exchange, Provider, Results
 from ._retry import RetryPolicy
@@ -146,6 +146,8 @@ class Dispatcher(Generic[KeyT, AnswerT]):
                             raise _SlotUnused
                         self.requests += 1
                         answer = await self._send(request)
+                        if answer.opened_connection and isinstance(slot, BucketSlot):
+                            slot.opened_connection = True
                         if answer.status_code == 429:
                             self.rejections += 1
                             slot.rejected(answer.retry_after)
@@ -259,7 +261,8 @@ class Dispatcher(Generic[KeyT, AnswerT]):
 
     def _fail(self, batch: Batch[KeyT, AnswerT], error: BaseException) -> None:
         """End the lookups of a request that did not come to its end: cancelled from outside, or by a bug."""
-        if isinstance(error, asyncio.CancelledError):
+        # A task of a loop that was closed ends by the garbage collector's GeneratorExit.
+        if isinstance(error, asyncio.CancelledError | GeneratorExit):
             end: StatusLookupError = _cut_off()
         elif isinstance(error, StatusLookupError):
             # The limiter's own words, such as that it is in use on another event loop.
@@ -298,7 +301,9 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         if self._timer is not None:
             self._timer.cancel()
         for task in self._tasks:
-            task.cancel()
+            # Once: a second time would cut off what the transport does to clean up.
+            if not task.cancelling():
+                task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 

@@ -11,7 +11,7 @@ import ssl
 import sys
 import time
 import zlib
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator
 from contextvars import ContextVar
 from functools import cache
 from types import ModuleType
@@ -137,7 +137,8 @@ class Sender:
             try:
                 async with beginning:
                     sealed = self._seal(request)
-                    sealed.extensions["trace"] = _counts_from_the_request(beginning, reading)
+                    steps = _Steps(beginning, reading)
+                    sealed.extensions["trace"] = steps.take
                     response: httpx.Response = await self._transport.handle_async_request(sealed)
             except TimeoutError:
                 if not beginning.expired():
@@ -149,16 +150,15 @@ class Sender:
                 _count_from_now(reading, _READ_WITHIN)
             try:
                 content = await self._read(response)
-            except (DecodeError, zlib.error):
+            except Exception:
                 if response.is_success:
                     raise
                 # The status says what happened, whatever became of the words.
                 content = b""
             finally:
                 await response.aclose()
-        return Response(
-            response.status_code, content, retry_after(response.headers.get("Retry-After"), self._wall_time())
-        )
+        pause = retry_after(response.headers.get("Retry-After"), self._wall_time())
+        return Response(response.status_code, content, pause, opened_connection=steps.has_connected)
 
     def _seal(self, request: Request) -> httpx.Request:
         """Put the secret in, where only the wire will show it."""
@@ -229,36 +229,36 @@ class Sender:
             await self._transport.aclose()
 
 
-def _counts_from_the_request(
-    beginning: asyncio.Timeout, reading: asyncio.Timeout
-) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
-    """Return a function to which httpcore tells its steps, so that the time to read counts from the request.
+class _Steps:
+    """What httpcore tells of a request's steps: the time to read counts from the request, not before.
 
     Nothing counts while anything connects, be it after a proxy's own answer: httpcore has timeouts of its
     own there, and its pool can lose the place of a connection that is cancelled. A step's name begins with
     the part that takes it. A step's end changes nothing, because it is also told when time has run out.
     """
 
-    proxied: Any = None
+    def __init__(self, beginning: asyncio.Timeout, reading: asyncio.Timeout) -> None:
+        self.has_connected = False
+        self._beginning = beginning
+        self._reading = reading
+        self._proxied: Any = None
 
-    async def trace(event: str, info: dict[str, Any]) -> None:
-        nonlocal proxied
+    async def take(self, event: str, info: dict[str, Any]) -> None:
         if event.endswith(".receive_response_headers.started"):
-            beginning.reschedule(None)
-            _count_from_now(reading, _READ_WITHIN)
+            self._beginning.reschedule(None)
+            _count_from_now(self._reading, _READ_WITHIN)
         elif event == "socks.setup_socks5_connection.started":
             # The exception: httpcore reads a SOCKS proxy's answers without any timeout.
-            proxied = info["stream"]
-            _count_from_now(beginning, _BEGIN_WITHIN)
-        elif event == "socks.setup_socks5_connection.failed" and beginning.expired():
+            self._proxied = info["stream"]
+            _count_from_now(self._beginning, _BEGIN_WITHIN)
+        elif event == "socks.setup_socks5_connection.failed" and self._beginning.expired():
             # httpcore does not close the socket, and keeps its place in the pool unless an Exception comes.
-            await proxied.aclose()
+            await self._proxied.aclose()
             raise TimeoutError
         elif event.endswith(".started") and not event.startswith("http"):
-            beginning.reschedule(None)
-            reading.reschedule(None)
-
-    return trace
+            self.has_connected = True
+            self._beginning.reschedule(None)
+            self._reading.reschedule(None)
 
 
 def _count_from_now(timeout: asyncio.Timeout, seconds: float) -> None:

@@ -110,8 +110,8 @@ class TokenBucket:
     A token bucket of capacity 1: first come, first served, nothing is saved up while it is idle or late.
 
     ``pacing="answers"`` sends one request at a time, and the next one ``limit.interval`` after the answer,
-    less half of the smallest round trip seen since the last break of 3 s. The first round trip after a break
-    is not looked at: it may have opened a connection. The provider counted the request before it answered,
+    less half of the smallest round trip seen since the last break of 3 s. What opens a connection is not
+    looked at, nor is the first round trip after a break. The provider counted the request before it answered,
     so two requests are never counted closer together than the interval: under a fixed window, a sliding
     window and strict spacing alike. An answer and the next request together are on their ways for half the
     smallest round trip at least, as long as neither way gets more than twice as quick. A request without an
@@ -150,10 +150,10 @@ class TokenBucket:
         self._max_freeze = max_freeze
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiters: OrderedDict[_BucketSlot, asyncio.Future[None]] = OrderedDict()
-        self._turn: _BucketSlot | None = None
+        self._waiters: OrderedDict[BucketSlot, asyncio.Future[None]] = OrderedDict()
+        self._turn: BucketSlot | None = None
         """The waiter that was woken and did not run yet: nobody passes it, and it costs nothing so far."""
-        self._in_flight: set[_BucketSlot] = set()
+        self._in_flight: set[BucketSlot] = set()
         self._ready_at = clock.time()
         self._timer: Timer | None = None
         self._round_trips: deque[float] = deque(maxlen=_SAMPLES)
@@ -201,7 +201,7 @@ class TokenBucket:
             self._loop = loop
             # The connections of another loop are of no use here.
             self._answered_at = -math.inf
-        return _BucketSlot(self)
+        return BucketSlot(self)
 
     def stats(self) -> LimiterStats:
         """Return what the bucket is doing at this moment."""
@@ -250,7 +250,7 @@ class TokenBucket:
         self._rung = min(self._rung + by, _LOWEST_RUNG)
         self._interval = self._limit.interval * (1 << self._rung)
 
-    def _grant_at_once(self, slot: "_BucketSlot") -> bool:
+    def _grant_at_once(self, slot: "BucketSlot") -> bool:
         now = self._clock.time()
         if self._waiters or self._turn is not None or now < self._ready_at or not self._has_room:
             return False
@@ -258,12 +258,12 @@ class TokenBucket:
         self._grant(slot, now)
         return True
 
-    def _grant(self, slot: "_BucketSlot", now: float) -> None:
+    def _grant(self, slot: "BucketSlot", now: float) -> None:
         if self._rung and now - self._calm_since >= _PROBE_AFTER:
             self._calm_since = now
             self._change_rung(-1)
-        slot.is_cold = not self._in_flight and now - self._answered_at > _COLD_AFTER
-        if slot.is_cold:
+        if not self._in_flight and now - self._answered_at > _COLD_AFTER:
+            slot.opened_connection = True
             self._forget_round_trips()
         self._in_flight.add(slot)
         slot.granted_at = now
@@ -287,9 +287,20 @@ class TokenBucket:
                 self._turn = slot
                 turn.set_result(None)
 
-    async def _wait(self, slot: "_BucketSlot") -> None:
+    async def _wait(self, slot: "BucketSlot") -> None:
+        await self._turn_of(slot)
+        while self._clock.time() < self._ready_at or not self._has_room:
+            # A 429 came between the turn and this: it is put off, and stays the first.
+            await self._turn_of(slot, is_first=True)
+        # The task may run much later than its turn came: the interval counts from here.
+        self._grant(slot, self._clock.time())
+        self._advance()
+
+    async def _turn_of(self, slot: "BucketSlot", *, is_first: bool = False) -> None:
         turn = asyncio.get_running_loop().create_future()
         self._waiters[slot] = turn
+        if is_first:
+            self._waiters.move_to_end(slot, last=False)
         self._advance()
         try:
             await turn
@@ -301,12 +312,9 @@ class TokenBucket:
                 raise
             self._advance()
             raise
-        # The task may run much later than its turn came: the interval counts from here.
         self._turn = None
-        self._grant(slot, self._clock.time())
-        self._advance()
 
-    def _leave(self, slot: "_BucketSlot", *, answered: bool) -> None:
+    def _leave(self, slot: "BucketSlot", *, answered: bool) -> None:
         if slot not in self._in_flight:
             # Its loop was closed, and the bucket serves another one.
             return
@@ -315,7 +323,7 @@ class TokenBucket:
         if answered:
             self._answered_at = now
             was_by_grants = self._by_grants
-            if not slot.is_cold:
+            if not slot.opened_connection:
                 self._learn(now - slot.granted_at, now)
             # When the mode changes, the last request of the one and the first of the other keep apart, too.
             if not (was_by_grants and self._by_grants):
@@ -355,7 +363,7 @@ class TokenBucket:
             else:
                 self._by_grants = share < _CHOOSE_GRANTS_BELOW and now >= self._distrust_grants_until
 
-    def _reject(self, slot: "_BucketSlot", retry_after: float | None) -> None:
+    def _reject(self, slot: "BucketSlot", retry_after: float | None) -> None:
         now = self._clock.time()
         self._rejections += 1
         self._calm_since = now
@@ -369,13 +377,15 @@ class TokenBucket:
             self._distrust_grants_until = now + _DISTRUST_GRANTS
 
 
-class _BucketSlot:
-    __slots__ = ("_bucket", "granted_at", "is_cold", "steps_before")
+class BucketSlot:
+    """A slot of a ``TokenBucket``; ``opened_connection`` says that its time tells nothing about the way."""
+
+    __slots__ = ("_bucket", "granted_at", "opened_connection", "steps_before")
 
     def __init__(self, bucket: TokenBucket) -> None:
         self._bucket = bucket
         self.granted_at = 0.0
-        self.is_cold = False
+        self.opened_connection = False
         self.steps_before = 0
 
     def rejected(self, retry_after: float | None = None) -> None:

@@ -72,7 +72,10 @@ class Request:
 
 @frozen
 class Response:
-    """One HTTP answer, read whole: ``status_code``, ``content`` and ``retry_after``."""
+    """One HTTP answer, read whole: ``status_code``, ``content`` and ``retry_after``.
+
+    ``opened_connection`` says how it came; it does not count when answers are compared.
+    """
 
     status_code: int
     """The HTTP status, whatever it is."""
@@ -80,6 +83,8 @@ class Response:
     """The body, decompressed; it is not in the repr."""
     retry_after: float | None = None
     """The seconds that the provider asks to wait; ``None`` if it does not say."""
+    opened_connection: bool = field(default=False, repr=False, eq=False)
+    """Whether a connection was opened for it; ``False`` if the transport does not say."""
 
 
 def retry_after(header: str | None, now: float) -> float | None:

@@ -33,6 +33,24 @@ async def test_the_secret_arrives_on_the_wire() -> None:
     assert server.connections == 1
 
 
+async def test_an_answer_says_whether_a_connection_was_opened_for_it() -> None:
+    closing = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
+    async with replying(EMPTY, closing, EMPTY) as server:
+        sender = new_sender(server.url)
+        opened = [(await sender.send(GET)).opened_connection for _ in range(3)]
+        await sender.aclose()
+    assert opened == [True, False, True]
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+async def test_an_error_whose_words_break_off_is_that_error(status: int) -> None:
+    reply = f"HTTP/1.1 {status} No\r\nContent-Length: 10\r\nRetry-After: 20\r\n\r\n[1".encode()
+    async with replying(reply) as server:
+        sender = new_sender(server.url)
+        assert await sender.send(GET) == Response(status, b"", 20.0)
+        await sender.aclose()
+
+
 async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     async with Server(lambda reader, writer: asyncio.sleep(0)) as trap:
         reply = f"HTTP/1.1 302 Found\r\nLocation: {trap.url}/\r\nContent-Length: 0\r\n\r\n".encode()

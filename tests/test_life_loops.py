@@ -17,6 +17,28 @@ from .lives import FAST, every_loop, listen, new_client
 # --- loops --------------------------------------------------------------------------------------------
 
 
+# The client that was not closed says so, which is another test's matter.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_loop_that_is_closed_with_a_lookup_under_way_is_not_reported_as_a_bug(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def leave_one() -> None:
+        client = new_client(FakeServer(latency=100.0))
+        left.append(asyncio.ensure_future(client.get(1)))
+        await asyncio.sleep(0.01)
+
+    left: list[object] = []
+    loop = asyncio.new_event_loop()
+    # Tasks are destroyed while they are pending, which asyncio reports.
+    loop.set_exception_handler(lambda *_: None)
+    loop.run_until_complete(leave_one())
+    loop.close()
+    left.clear()
+    del loop
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "statuslookup"] == []
+
+
 def test_a_second_event_loop_is_refused_with_advice() -> None:
     client = new_client(FakeServer(latency=0.0))
     with asyncio.Runner() as first, asyncio.Runner() as second:

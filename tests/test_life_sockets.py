@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from statuslookup import ClosedError, IncompleteError, MessageStatus, SMSFire, StatusClient
@@ -116,3 +117,25 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+@pytest.mark.parametrize("rounds", range(5))
+async def test_closing_twice_at_a_time_takes_no_place_of_a_transport_that_was_lent(
+    rounds: int, served: tuple[Sandbox, str]
+) -> None:
+    sandbox, url = served
+    transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1))
+    client = StatusClient(SMSFire("sandbox", base_url=url, rate_limit=None), transport=transport)
+    before = sandbox.requests
+    lookup = asyncio.create_task(client.get(1))
+    while sandbox.requests == before:  # noqa: ASYNC110 # another thread counts
+        await asyncio.sleep(0.001)
+    closing = asyncio.create_task(client.aclose())
+    await ticks(rounds)
+    await client.aclose()
+    await closing
+    with pytest.raises(ClosedError):
+        await lookup
+    async with StatusClient(SMSFire("sandbox", base_url=url, rate_limit=None), transport=transport) as other:
+        assert await other.get(2, timeout=10) is not None
+    await transport.aclose()

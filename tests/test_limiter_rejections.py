@@ -117,3 +117,18 @@ async def test_a_probe_that_fails_goes_back_one_rung_only() -> None:
     await asyncio.sleep(31)
     await log.ask("b", rejected=None)
     assert log.bucket.stats().rate == 1.0
+
+
+@virtual_time
+async def test_a_turn_that_came_in_the_moment_of_a_429_is_put_off_and_stays_the_first() -> None:
+    log = journal(pacing="grants")
+    slot = await enter(log.bucket)
+    answer = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_at(log.bucket._ready_at, answer.set_result, None)
+    second, third = log.ask("second"), log.ask("third")
+    await answer
+    slot.rejected(5.0)
+    await slot.__aexit__(None, None, None)
+    await asyncio.gather(second, third)
+    assert list(log.granted) == ["second", "third"]
+    assert log.granted["second"] == pytest.approx(5.6)
