@@ -5,7 +5,7 @@ Source of every fact here: SMSFire, "Consulta Status", "Código de status", "Cal
 
 import base64
 import json
-from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self, cast
 
@@ -270,14 +270,15 @@ class _Answer:
         self.results[custom_id] = status
 
     def _add_unreadable(self, item: Any, problem: str) -> None:
-        named = list(_keys_of(item))
-        if not named:
+        named, hides_one = _keys_of(item)
+        wanted = [key for key in named if key in self.results]
+        if not wanted and hides_one:
             self._unreadable.append(problem)
-        elif not any(key in self.results for key in named):
+        elif not wanted:
             self.strays += 1
         error = _decode_error("a message's status is not as documented", problem)
-        for key in named:
-            if key in self.results and self.results[key] is None:
+        for key in wanted:
+            if self.results[key] is None:
                 self.results[key] = error
 
     def take_unsure(self) -> list[list[MessageKey]]:
@@ -319,16 +320,21 @@ def _decode_error(message: str, *problems: str) -> DecodeError:
     return DecodeError(message, provider=_NAME, problems=problems)
 
 
-def _keys_of(item: Any) -> Iterator[MessageKey]:
-    """Yield what a bad item still says of which message it is about."""
-    if isinstance(item, dict):
-        for name, read in (("id", integer), ("customId", text)):
-            try:
-                key = read(item.get(name))
-            except ValueError:
-                continue
+def _keys_of(item: Any) -> tuple[list[MessageKey], bool]:
+    """Return what a bad item still says of which message it is about, and whether that is not all."""
+    if not isinstance(item, dict):
+        return [], True
+    keys: list[MessageKey] = []
+    hides_one = item.get("id") is None
+    for name, read in (("id", integer), ("customId", text)):
+        try:
+            key = read(item.get(name))
+        except ValueError:
+            hides_one = True
+        else:
             if key is not None:
-                yield cast("MessageKey", key)
+                keys.append(cast("MessageKey", key))
+    return keys, hides_one
 
 
 _NEVER = datetime.min.replace(tzinfo=UTC)

@@ -100,6 +100,23 @@ def test_a_bad_item_without_a_key_leaves_doubt_only_about_what_is_absent(bad: An
     assert isinstance(ask([1], ok(bad))[1], DecodeError)
 
 
+@pytest.mark.parametrize(
+    ("key", "bad"),
+    [
+        (42, {"id": "42x", "customId": "a"}),
+        (42, {"id": 42.0, "customId": "a"}),
+        (42, {"id": None, "customId": "a", "statusCode": "two"}),
+        (CustomId("b"), {"id": 7, "customId": ["b"]}),
+    ],
+    ids=repr,
+)
+def test_a_bad_item_that_names_a_stranger_may_be_about_an_absent_key(key: MessageKey, bad: Any) -> None:
+    ends = ask([key, 43], ok(item(43), bad))
+    assert isinstance(ends[key], DecodeError)
+    assert found_id(ends[43]) == 43
+    assert isinstance(ask([key], ok(bad))[key], DecodeError)
+
+
 @pytest.mark.parametrize("custom_id", [[], 1.5, True, {}], ids=repr)
 def test_a_bad_custom_id_does_not_hide_the_id(custom_id: Any) -> None:
     ends = ask([1, 2], ok({"id": 1, "customId": custom_id}))
