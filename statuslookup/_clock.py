@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextvars import Context
 from typing import Any, Protocol
 
 
@@ -42,7 +43,9 @@ class SystemClock:
 
     @staticmethod
     def call_later(delay: float, callback: Callable[..., object], *arguments: Any) -> Timer:
-        return asyncio.get_running_loop().call_later(delay, callback, *arguments)
+        # In a context of its own, because a timer may set the next one for as long as there is work: whatever
+        # the first caller's context holds would live as long.
+        return asyncio.get_running_loop().call_later(delay, callback, *arguments, context=Context())
 
 
 SYSTEM_CLOCK = SystemClock()

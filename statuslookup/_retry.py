@@ -33,9 +33,8 @@ class RetryPolicy:
         ``attempts`` is how often the key was asked and failed, this error included.
         """
         if isinstance(error, RateLimitedError):
-            if error.retry_after is not None:
-                return min(error.retry_after, self.max_backoff)
-            return self.random() * min(self.max_backoff, self.backoff)
+            # A limit that asks for no pause, and is off here, must not be hammered.
+            return min(self.max_backoff, max(error.retry_after or 0.0, self.random() * self.backoff))
         if isinstance(error, TransportError | ServerError) and attempts < self.attempts:
             return self.random() * min(self.max_backoff, self.backoff * 2.0 ** min(attempts - 1, 60))
         return None

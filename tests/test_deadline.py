@@ -1,7 +1,10 @@
 """A lookup takes no longer than its timeout, and says where the time went."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import TypeAlias
 
 import pytest
@@ -261,3 +264,33 @@ async def test_an_answer_at_the_very_deadline_is_one_end_and_not_two() -> None:
             assert results[1] == {1: 10} or isinstance(results[1], IncompleteError)
             await asyncio.sleep(5)
     assert noise == []
+
+
+async def test_the_context_of_a_caller_does_not_outlive_its_lookup() -> None:
+    class Held:
+        pass
+
+    held: ContextVar[Held] = ContextVar("held")
+
+    async def first(client: StatusClient[int, int]) -> "weakref.ref[Held]":
+        held.set(Held())
+        await client.get(1)
+        return weakref.ref(held.get())
+
+    async def many(client: StatusClient[int, int]) -> None:
+        # One begins before another ends, so that there is always a deadline.
+        await asyncio.gather(*(ask_later(client, key, key * 0.05) for key in range(2, 3000)))
+
+    async def ask_later(client: StatusClient[int, int], key: int, delay: float) -> None:
+        await asyncio.sleep(delay)
+        await client.get(key)
+
+    async with client_of(FakeServer(latency=0.1), timeout=60.0) as client:
+        task = asyncio.create_task(first(client))
+        others = asyncio.create_task(many(client))
+        reference = await task
+        del task
+        await asyncio.sleep(100)
+        gc.collect()
+        assert reference() is None
+        await others

@@ -5,7 +5,7 @@ import selectors
 from collections.abc import Callable
 from typing import Any
 
-from statuslookup._clock import Timer
+from statuslookup._clock import SystemClock, Timer
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -42,14 +42,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._now += seconds
 
 
-class LoopClock:
+class LoopClock(SystemClock):
     """The running loop's own time, for clients that are tested on a ``VirtualTimeLoop``."""
 
-    def time(self) -> float:
+    @staticmethod
+    def time() -> float:
         return asyncio.get_running_loop().time()
-
-    def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Timer:
-        return asyncio.get_running_loop().call_later(delay, callback, *arguments)
 
 
 class HandClock:
