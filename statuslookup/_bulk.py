@@ -87,7 +87,7 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         self._repeats: Counter[KeyT] = Counter()
         self._owed = 0
         """How many keys were added whose end was not taken yet."""
-        self._ends: list[tuple[KeyT, AnswerT | StatusLookupError | None]] = []
+        self._ends: Ends[KeyT, AnswerT] = []
         self._timer: Timer | None = None
         self._is_closed = False
         self._listeners: list[asyncio.Future[None]] = []
@@ -144,7 +144,7 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         self._listeners.append(listener)
         await listener
 
-    def take_ends(self) -> list[tuple[KeyT, AnswerT | StatusLookupError | None]]:
+    def take_ends(self) -> Ends[KeyT, AnswerT]:
         """Return the ends that came since the last time, which makes room for keys."""
         ends, self._ends = self._ends, []
         if ends:

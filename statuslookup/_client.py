@@ -58,7 +58,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
     it with ``aclose()`` or ``async with``.
     """
 
-    # For __del__, which runs also where __init__ refused an argument.
+    # Here, because __del__ runs also where __init__ refused an argument.
     _line: Line[KeyT, AnswerT] | None = None
     _is_closed = False
 
@@ -85,6 +85,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         if transport is not None:
             example = "an httpx or httpx2 transport for asyncio, such as httpx.AsyncHTTPTransport(...)"
             check_methods("transport", transport, ("handle_async_request",), example)
+        check_methods("clock", clock, ("time", "call_later"), "an object with time() and call_later()")
         self._provider = provider
         self._timeout = _checked_timeout(timeout)
         self._limiter = limiter
@@ -94,10 +95,8 @@ class StatusClient(Generic[KeyT, AnswerT]):
         self._clock = clock
         self._context = copy_context()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._line: Line[KeyT, AnswerT] | None = None
         self._sender: Sender | None = None
         self._shared: SharedBucket | None = None
-        self._is_closed = False
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "unused" if self._line is None else "open"
@@ -151,8 +150,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
         is a ``TypeError`` or ``ValueError`` before anything is sent. A caller that is cancelled withdraws
         what was not sent.
         """
-        if isinstance(keys, str | bytes):
-            raise TypeError("keys is a list of keys, not one: for one key, use get")
+        _refuse_one_key(keys)
+        if isinstance(keys, AsyncIterable):
+            raise TypeError("keys is a list of keys: for keys that come by async for, use stream")
         check = self._provider.check
         wanted = dict.fromkeys(check(key) for key in keys)
         statuses: dict[KeyT, AnswerT | None] = {}
@@ -220,8 +220,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
     def _ends_of(
         self, keys: Iterable[KeyT] | AsyncIterable[KeyT], timeout: _Timeout
     ) -> AsyncGenerator[Ends[KeyT, AnswerT], None]:
-        if isinstance(keys, str | bytes):
-            raise TypeError("keys is a list of keys, not one: for one key, use get")
+        _refuse_one_key(keys)
         line = self._open(asyncio.get_running_loop())
         return ends_of(line, keys, self._seconds(timeout), self._provider.check)
 
@@ -333,6 +332,11 @@ class StatusClient(Generic[KeyT, AnswerT]):
     def _release(self) -> None:
         if self._shared is not None:
             self._shared.release()
+
+
+def _refuse_one_key(keys: object) -> None:
+    if isinstance(keys, str | bytes):
+        raise TypeError("keys is a list of keys, not one: for one key, use get")
 
 
 def _checked_timeout(timeout: object) -> float | None:

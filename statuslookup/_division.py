@@ -24,8 +24,8 @@ class Division(Generic[KeyT, AnswerT]):
 
     ``ask`` yields the request for a group and returns what the answer tells, or raises ``ProviderError``.
     A group that is refused for a key is divided, the largest group first, and a key gets the refusal when it
-    was refused alone. There is one exception: if a batch, both its halves and 16 keys from all over it are
-    all refused, and nothing was accepted, the refusal is not about a key, and all that is left gets it.
+    was refused alone. There is one exception: if a batch, both its halves and up to 16 keys from all over it
+    are all refused, and nothing was accepted, the refusal is not about a key, and all that is left gets it.
     """
 
     def __init__(

@@ -1,11 +1,26 @@
 """Which failures are asked again, and when."""
 
+import math
 import random
 from collections.abc import Callable
 
-from attrs import field, frozen, validators
+from attrs import Attribute, field, frozen
 
 from .errors import ProviderError, RateLimitedError, ServerError, TransportError
+
+
+def _whole_and_positive(_: object, attribute: "Attribute[int]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{attribute.name} is an int, not {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{attribute.name} must be 1 or more, not {value}")
+
+
+def _not_negative(_: object, attribute: "Attribute[float]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{attribute.name} is a number of seconds, not {type(value).__name__}")
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{attribute.name} must be 0 or more seconds, and finite, not {value}")
 
 
 @frozen(kw_only=True)
@@ -18,11 +33,11 @@ class RetryPolicy:
     wait, until its deadline if need be. ``random`` gives the chance.
     """
 
-    attempts: int = field(default=4, validator=[validators.instance_of(int), validators.ge(1)])
+    attempts: int = field(default=4, validator=_whole_and_positive)
     """The most times that a key is asked; 1 asks nothing again."""
-    backoff: float = field(default=0.5, validator=validators.ge(0))
+    backoff: float = field(default=0.5, validator=_not_negative)
     """The longest pause before the second attempt, in seconds."""
-    max_backoff: float = field(default=30.0, validator=validators.ge(0))
+    max_backoff: float = field(default=30.0, validator=_not_negative)
     """The longest pause of all, in seconds."""
     random: Callable[[], float] = field(default=random.random, repr=False, eq=False)
     """Gives the chance: a number from 0 up to, but not including, 1."""

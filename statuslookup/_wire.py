@@ -48,7 +48,8 @@ def require(found: Mapping[str, Secret], *names: str, instead: str = "") -> None
     missing = [name for name in names if name not in found]
     if missing:
         other = f", or {instead} instead" if instead else ""
-        raise ValueError(f"the environment variable {' and '.join(missing)} must be set{other}")
+        variables = "variable" if len(missing) == 1 else "variables"
+        raise ValueError(f"the environment {variables} {' and '.join(missing)} must be set{other}")
 
 
 @frozen

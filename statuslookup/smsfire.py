@@ -138,7 +138,7 @@ class SMSFire:
         """Return the statuses that a webhook of SMSFire brought: one object, or an array of them.
 
         ``body`` is the request's body, or what a web framework made of its JSON. No client is needed. An
-        unreadable item is left out if another can be read; a body without any raises ``DecodeError``. EXPIRED
+        unreadable item is left out if another can be read; if none can, that raises ``DecodeError``. EXPIRED
         is never sent by webhook.
 
         Source: SMSFire, "Consulta Status", "Callback" and "DLR".

@@ -2,7 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
@@ -74,6 +75,15 @@ async def test_get_many_refuses_a_text_of_keys(keys: Any) -> None:
             await client.get_many(keys)
 
 
+async def test_get_many_of_an_async_iterable_says_what_takes_it() -> None:
+    async def keys() -> AsyncIterator[int]:
+        yield 1
+
+    async with client_of(FakeServer()) as client:
+        with pytest.raises(TypeError, match="use stream"):
+            await client.get_many(keys())  # type: ignore[arg-type] # the mistake under test
+
+
 @pytest.mark.parametrize(
     ("timeout", "error"),
     [
@@ -118,9 +128,10 @@ async def test_a_bad_linger_is_refused_and_says_nothing_else(linger: Any, error:
         ("retry", 3, r"retry is a RetryPolicy, such as RetryPolicy\(attempts=3\), not int$"),
         ("retry", None, "not NoneType$"),
         ("retry", RetryPolicy, "not RetryPolicy itself$"),
+        ("clock", time, r"clock is an object with time\(\) and call_later\(\), not module$"),
     ],
 )
-async def test_what_is_no_provider_limiter_or_retry_is_refused_where_the_client_is_made(
+async def test_what_is_no_provider_limiter_retry_or_clock_is_refused_where_the_client_is_made(
     argument: str, value: Any, text: str
 ) -> None:
     arguments = {"provider": Tens(), argument: value}

@@ -63,7 +63,7 @@ def test_smsfire_takes_the_token_or_else_the_login(
     ],
 )
 def test_what_smsfire_lacks_is_named(environ: dict[str, str], missing: str) -> None:
-    with pytest.raises(ValueError, match=f"^the environment variable {missing} must be set") as caught:
+    with pytest.raises(ValueError, match=f"^the environment variables? {missing} must be set") as caught:
         SMSFire.from_env(environ)
     assert "canary" not in str(caught.value)
 
@@ -182,7 +182,8 @@ def test_green_api_takes_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_all_that_green_api_lacks_is_named(missing: tuple[str, ...]) -> None:
-    text = f"^the environment variable {' and '.join(missing)} must be set$"
+    variables = "variable" if len(missing) == 1 else "variables"
+    text = f"^the environment {variables} {' and '.join(missing)} must be set$"
     with pytest.raises(ValueError, match=text):
         GreenAPI.from_env(without(*missing))
     with pytest.raises(ValueError, match=text):

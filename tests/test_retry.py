@@ -123,6 +123,8 @@ def test_the_defaults_are_the_documented_ones_and_options_are_named() -> None:
     [
         ({"attempts": 0}, ValueError),
         ({"attempts": 2.0}, TypeError),
+        ({"attempts": True}, TypeError),
+        ({"max_backoff": float("inf")}, ValueError),
         ({"backoff": -1}, ValueError),
         ({"max_backoff": -1}, ValueError),
         ({"backoff": float("nan")}, ValueError),
@@ -130,7 +132,7 @@ def test_the_defaults_are_the_documented_ones_and_options_are_named() -> None:
     ],
 )
 def test_a_bad_policy_is_refused(options: dict[str, Any], error: type[Exception]) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error, match=f"^{next(iter(options))} (is|must be) "):
         RetryPolicy(**options)
 
 
