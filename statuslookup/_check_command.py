@@ -13,6 +13,7 @@ import click
 from attrs import frozen
 from rich.console import Console
 
+from ._cells import large_cells
 from ._check import Check
 from ._client import StatusClient
 from ._clock import SYSTEM_CLOCK
@@ -76,6 +77,7 @@ def check(context: click.Context, /, provider: str, file: str, **options: Any) -
     service = service_of(provider, **options)
     if options["resume"] and options["output"] is None:
         raise click.UsageError("--resume needs the output file to go on with: -o FILE")
+    context.with_resource(large_cells())
     try:
         job = _Job(file, service, options)
     except InputError as error:

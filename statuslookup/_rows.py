@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeAlias, cast
 
 from attrs import frozen
 
+from ._cells import OPEN_QUOTE, OpenQuoteError, RecordLines, open_quote_in
 from ._json import decode
 from ._model import CustomId, DeliveryState, KeyT
 
@@ -214,10 +215,12 @@ class Input(Generic[KeyT]):
 
     def _header(self, source: Iterator[str], first: str) -> list[str]:
         self._delimiter = _delimiter_of(first, self._keys) or ","
+        lines = RecordLines(source)
         try:
-            names = next(csv.reader(source, delimiter=self._delimiter, strict=True), [])
-        except csv.Error as error:
-            raise InputError(f"the header is not CSV: {error}") from None
+            names = next(csv.reader(lines, delimiter=self._delimiter, strict=True), [])
+        except (csv.Error, OpenQuoteError) as error:
+            problem = OPEN_QUOTE if lines.has_open_quote else error
+            raise InputError(f"the header is not CSV: {problem}") from None
         if not self.is_empty and not self._keys.named_in(names):
             raise InputError(
                 f"the header names no key column (one of {self._keys.shown_columns}): it has"
@@ -227,15 +230,22 @@ class Input(Generic[KeyT]):
 
     def _csv_rows(self, source: Iterator[str]) -> Iterator[Row[KeyT]]:
         key_columns = self._keys.named_in(self.columns)
-        reader = csv.reader(source, delimiter=self._delimiter, strict=True)
+        record = RecordLines(source)
+        reader = csv.reader(record, delimiter=self._delimiter, strict=True)
         lines, columns = self.lines, self.columns
         while True:
             line = lines.number + 1
+            record.begin()
             try:
                 cells = next(reader, None)
-            except (csv.Error, LongLineError) as error:
+            except (csv.Error, LongLineError, OpenQuoteError) as error:
                 where = f"line {line}" if line == lines.number else f"lines {line} to {lines.number}"
-                problem = str(error) if isinstance(error, LongLineError) else f"not CSV: {error}"
+                if isinstance(error, LongLineError):
+                    problem = str(error)
+                elif record.has_open_quote:
+                    problem = open_quote_in(line, lines.number)
+                else:
+                    problem = f"not CSV: {error}"
                 yield Row(line=line, end=lines.bytes, values={}, error=f"{where}: {problem}")
                 continue
             if cells is None:

@@ -1,5 +1,6 @@
 """The check as a user runs it: files, pipes, interruptions, a sandbox on a socket."""
 
+import csv
 import json
 import os
 import signal
@@ -122,6 +123,16 @@ def test_rows_around_a_line_that_is_too_long_are_written(url: str) -> None:
     assert [row["state"] for row in rows(result.stdout)] == ["SENT", None, "REJECTED"]
     assert rows(result.stdout)[1]["error"] == "line 2: it is longer than 1,048,576 bytes"
     assert result.exit_code == 1
+
+
+def test_a_long_cell_is_written_and_resumed(url: str, tmp_path: Path) -> None:
+    source, out, limit = "n,id\n" + "x" * 200_000 + ",1\n", tmp_path / "out.csv", csv.field_size_limit()
+    arguments = ("check", "smsfire", "-", "-o", str(out), "--resume", "--base-url", url, "--rate", "off")
+    assert run(*arguments, input=source).exit_code == 0
+    result = run(*arguments, input=source + ",2\n")
+    assert result.exit_code == 0, result.stderr
+    assert [len(line) > 200_000 for line in out.read_text().splitlines()] == [False, True, False]
+    assert csv.field_size_limit() == limit
 
 
 def test_a_json_file_as_csv_loses_nothing(url: str, tmp_path: Path) -> None:
