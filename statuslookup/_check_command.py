@@ -26,16 +26,35 @@ from ._retry import RetryPolicy
 from ._rows import Input, InputError, Lines
 from .errors import StatusLookupError
 
+_SPREADSHEETS = (".xlsx", ".xls", ".ods")
+
 Runner = Callable[[Callable[[], Awaitable[None]]], None]
 
 # A check of hours should survive a network that is away for some seconds.
 _PATIENT = RetryPolicy(attempts=6)
 
 
+def _output(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return the file to write to, ``None`` for stdout."""
+    if value == "":
+        raise click.BadParameter("the name of the file is empty; '-' is stdout", param=parameter)
+    if value is not None and value.lower().endswith(_SPREADSHEETS):
+        raise click.BadParameter(
+            f"{value}: spreadsheets are not written; name a .csv file, which they can open", param=parameter
+        )
+    return None if value == "-" else value
+
+
 @click.command(epilog=EXIT_CODES)
 @click.argument("provider", type=click.Choice(PROVIDERS))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file, not to stdout.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    callback=_output,
+    help="Write to this file, not to stdout ('-').",
+)
 @click.option(
     "--format",
     "output_format",

@@ -17,6 +17,8 @@ InputFormat: TypeAlias = Literal["csv", "jsonl", "keys"]
 _CHUNK = 65536
 _MOST_LINE_BYTES = 2**20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Of a zip file, which newer spreadsheets are, and of the container of the older ones.
+_BINARY_MARKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _DELIMITERS = ",;\t"
 _CUSTOM = "custom:"
 
@@ -158,6 +160,8 @@ class Lines:
         line, dropped = next(self._lines)
         self.number += 1
         self.bytes += dropped + len(line)
+        if self.number == 1 and line.startswith(_BINARY_MARKS):
+            raise InputError("it is a spreadsheet or a zip file; save it as CSV")
         if dropped + len(line) > _MOST_LINE_BYTES:
             raise LongLineError
         if self.number == 1:
@@ -316,7 +320,13 @@ class Input(Generic[KeyT]):
 
 def _object_of(line: str) -> dict[str, Any]:
     """Return the JSON object of a line, or raise a ``ValueError`` that says why it is none."""
-    values = decode(line)
+    try:
+        values = decode(line)
+    except ValueError as error:
+        # Python bounds them, and its words are about the interpreter.
+        if "integer string conversion" in str(error):
+            raise ValueError("an integer has too many digits") from None
+        raise
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")
     inner: list[Any] = [values]
@@ -333,6 +343,8 @@ def _format_of(first: str, name: str, keys: Keys[Any]) -> InputFormat:
     ending = name.lower().rpartition(".")[2]
     if first.lstrip().startswith("["):
         raise InputError("it is a JSON array; write one object a line (jq -c '.[]' does that)")
+    if first.strip() == "{":
+        raise InputError("it is JSON over several lines; write one object a line (jq -c . does that)")
     if ending in ("jsonl", "ndjson") or first.lstrip().startswith("{"):
         return "jsonl"
     if ending in ("csv", "tsv") or _delimiter_of(first, keys):

@@ -46,6 +46,13 @@ def test_stdin_to_stdout(url: str) -> None:
     assert result.exit_code == 1
 
 
+def test_a_dash_as_output_is_stdout(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("check", "smsfire", "-", "-o", "-", "--base-url", url, "--rate", "off", input="3\n")
+    assert [row["state"] for row in rows(result.stdout)] == ["READ"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_digits_can_be_custom_ids(url: str) -> None:
     result = run("check", "smsfire", "-", "--custom-ids", "--base-url", url, "--format", "csv", input="3\n")
     assert result.stdout.splitlines()[1] == ",3" + "," * 9
@@ -157,6 +164,11 @@ def test_a_json_file_as_csv_loses_nothing(url: str, tmp_path: Path) -> None:
         (["-", "--resume"], "1\n", "--resume needs the output file"),
         (["-", "-o", "no/such/folder"], "1\n", "No such file"),
         (["-", "-o", "."], "1\n", "is a directory"),
+        (["-", "-o", ""], "1\n", "the name of the file is empty; '-' is stdout"),
+        (["-", "-o", "-", "--resume"], "1\n", "--resume needs the output file"),
+        (["-", "-o", "out.xlsx"], "1\n", "out.xlsx: spreadsheets are not written; name a .csv file"),
+        (["-", "-o", "OUT.ODS", "--format", "csv"], "1\n", "OUT.ODS: spreadsheets are not written"),
+        (["-"], "PK\x03\x04\x14\n", "stdin: it is a spreadsheet or a zip file; save it as CSV"),
         (["-", "--rate", "0"], "1\n", "Invalid value for '--rate'"),
         (["-", "--rate", "fast"], "1\n", "Invalid value for '--rate'"),
         (["-", "--timeout", "0"], "1\n", "Invalid value for '--timeout'"),

@@ -146,7 +146,7 @@ def test_names_of_columns_are_made_unique() -> None:
         ('{"id": 1}\n{"id": 2, "x": 1e999}\n{"id": 2}\n', 2, "too large"),
         ('{"id": 1}\n{"id": 2, "x": [{"y": -1e999}]}\n{"id": 2}\n', 2, "too large"),
         ('{"id": 1}\n{"id": 2, "x": NaN}\n{"id": 2}\n', 2, "NaN is not JSON"),
-        ('{"id": 1}\n{"id": ' + "1" * 5000 + '}\n{"id": 2}\n', 2, ""),
+        ('{"id": 1}\n{"id": ' + "1" * 5000 + '}\n{"id": 2}\n', 2, "line 2: an integer has too many digits"),
         ("1\nnot a key\n2\n", 2, "a customId has"),
     ],
 )
@@ -270,7 +270,14 @@ def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "match"), [(b"\xff\xfei\x00d\x00", "UTF-16"), (b'[{"id": 1}]', "a JSON array")]
+    ("content", "match"),
+    [
+        (b"\xff\xfei\x00d\x00", "UTF-16"),
+        (b'[{"id": 1}]', "a JSON array"),
+        (b'{\n  "id": 1\n}\n', r"JSON over several lines; write one object a line \(jq -c \. does that\)"),
+        (b"PK\x03\x04\x14\x00\n", "a spreadsheet or a zip file; save it as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "a spreadsheet"),
+    ],
 )
 def test_what_cannot_be_read_at_all_says_why(content: bytes, match: str) -> None:
     with pytest.raises(InputError, match=match):
