@@ -1,6 +1,5 @@
 """The command ``check``."""
 
-import errno
 import os
 import signal
 import stat
@@ -19,7 +18,7 @@ from ._client import StatusClient
 from ._clock import SYSTEM_CLOCK
 from ._display import Progressed, counted, progress, summary_of
 from ._exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of
-from ._files import FileSink, Resumed, Sink, StreamSink
+from ._files import FileSink, Resumed, Sink, StreamSink, naming
 from ._options import PROVIDERS, Service, provider_options, service_of
 from ._results import Csv, Encoding, JsonLines, Results, Tally
 from ._retry import RetryPolicy
@@ -126,7 +125,7 @@ def _open(file: str) -> _Opened:
         try:
             raw = FileIO(stream.fileno(), closefd=False)
         except OSError:
-            return _Opened(stream.read)
+            return _Opened(_reader_of(stream.read, file))
         if sys.platform != "win32":
             # Whoever lent it may have made it non-blocking: it would seem to end where nothing has come yet.
             os.set_blocking(raw.fileno(), True)
@@ -138,7 +137,16 @@ def _open(file: str) -> _Opened:
     click.get_current_context().with_resource(raw)
     status = os.fstat(raw.fileno())
     is_regular = stat.S_ISREG(status.st_mode)
-    return _Opened(raw.read, raw.fileno(), status.st_size if is_regular else None, not is_regular)
+    size = status.st_size if is_regular else None
+    return _Opened(_reader_of(raw.read, file), raw.fileno(), size, not is_regular)
+
+
+def _reader_of(read: Callable[[int], bytes | None], file: str) -> Callable[[int], bytes | None]:
+    def read_named(size: int) -> bytes | None:
+        with naming(_shown(file)):
+            return read(size)
+
+    return read_named
 
 
 class _Job:
@@ -160,7 +168,10 @@ class _Job:
         tally, resumed = Tally(), Resumed()
         sink = self._open_sink(encoding, resume=options["resume"])
         if options["resume"] and isinstance(sink, FileSink):
-            resumed = sink.resume(tally, with_line=options["unordered"])
+            try:
+                resumed = sink.resume(tally, with_line=options["unordered"])
+            except InputError as error:
+                raise click.UsageError(self._why_not_resumed(error)) from None
         self.check = Check(
             source,
             results,
@@ -207,20 +218,19 @@ class _Job:
                 run(self._look_up)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            self._show_summary(started_at)
+            self._show_what_is_done(started_at)
             click.echo(f"Interrupted: {self._how_to_resume()}", err=True)
             click.get_current_context().exit(INTERRUPTED)
         except StatusLookupError as error:
-            self._show_summary(started_at)
+            self._show_what_is_done(started_at)
             click.echo(f"Error: {error}\n{self._how_to_resume()}", err=True)
             click.get_current_context().exit(exit_code_of(error))
         except InputError as error:
             # It is about the file to resume, and would be the same again.
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {self._why_not_resumed(error)}", err=True)
             click.get_current_context().exit(USAGE)
         except OSError as error:
-            if error.errno != errno.EPIPE:
-                click.echo(self._how_to_resume(), err=True)
+            error.add_note(self._how_to_resume())
             raise
         self._show_summary(started_at)
 
@@ -232,6 +242,11 @@ class _Job:
         tally = self.check.tally
         return Progressed(rows=tally.rows, before=tally.before, bytes=self.check.bytes_done)
 
+    def _show_what_is_done(self, started_at: float) -> None:
+        # Before the first row there is nothing to sum up, and noughts would hide the reason.
+        if self.check.written:
+            self._show_summary(started_at)
+
     def _show_summary(self, started_at: float) -> None:
         seconds = SYSTEM_CLOCK.time() - started_at
         name = self._service.provider.name
@@ -239,6 +254,9 @@ class _Job:
         line = self._source.lines.first_latin1
         if line is not None:
             click.echo(f"Line {line} is not UTF-8; such lines were read as Latin-1.", err=True)
+
+    def _why_not_resumed(self, error: InputError) -> str:
+        return f"{self._output} cannot be resumed: {error}; choose another file with -o"
 
     def _how_to_resume(self) -> str:
         done = counted(self.check.written, "row")

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ._check_command import check
 from ._commands import get, sandbox
+from ._display import reason_of
 from ._exit_codes import INTERRUPTED
 from ._options import needs_extras
 from .errors import StatusLookupError
@@ -41,7 +42,9 @@ class _Commands(click.Group):
                 # Whoever read the output has seen enough; click ends the process quietly.
                 raise
             _give_up_stdout_if_broken()
-            raise click.ClickException(str(error)) from error
+            # Its notes say how to go on.
+            lines = [reason_of(error), *getattr(error, "__notes__", [])]
+            raise click.ClickException("\n".join(lines)) from error
 
 
 def _give_up_stdout_if_broken() -> None:

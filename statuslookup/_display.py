@@ -214,6 +214,12 @@ def _plural(noun: str) -> str:
     return f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
 
 
+def reason_of(error: OSError) -> str:
+    """Return what the system says, and of which file, without its number."""
+    reason = error.strerror or str(error)
+    return reason if error.filename is None else f"{error.filename}: {reason}"
+
+
 def duration(seconds: float, *, digits: int = 1) -> str:
     """Return seconds as a text, also of hours."""
     if seconds < 59.5:

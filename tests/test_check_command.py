@@ -233,8 +233,21 @@ def test_a_full_disk_is_said_and_no_traceback(url: str, tmp_path: Path, to_stdou
         )
         exit_code, _, errors = finish(process)
     assert exit_code == 1
-    assert errors.splitlines()[-1] == "Error: [Errno 28] No space left on device"
+    name = "stdout" if to_stdout else "/dev/full"
+    how = (
+        "stdout got 0 rows. A check that writes to a file (-o FILE) can be resumed."
+        if to_stdout
+        else "Nothing was written to /dev/full. Repeat the command."
+    )
+    assert errors == f"Error: {name}: No space left on device\n{how}\n"
     assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="only Linux has a file that cannot be read")
+def test_an_input_that_cannot_be_read_is_named(url: str) -> None:
+    result = run("check", "smsfire", "/proc/self/mem", "--base-url", url)
+    assert result.exit_code == 1
+    assert result.stderr == "Error: /proc/self/mem: Input/output error\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
@@ -275,6 +288,8 @@ def test_a_check_that_wrote_nothing_is_not_to_be_resumed(
         out.write_text("the result of yesterday\n")
     result = run(*arguments, *resume, input=ids(3))
     assert result.exit_code == 3
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 2
     assert result.stderr.endswith(f"Nothing was written to {out}. Repeat the command.\n")
     assert out.read_text() == ("" if resume else "the result of yesterday\n")
 
@@ -288,16 +303,26 @@ def test_one_row_is_a_row(url: str, tmp_path: Path, sandbox: Sandbox) -> None:
     assert result.stderr.endswith(f"{out} has 1 row. To go on, repeat the command with --resume.\n")
 
 
-@pytest.mark.parametrize(("input", "problem"), [("7\n8\n", "another key"), ("1\n", "more rows")])
-def test_a_file_that_cannot_be_resumed_is_not_to_be_resumed(
-    url: str, tmp_path: Path, input: str, problem: str
+@pytest.mark.parametrize(
+    ("there", "input", "problem"),
+    [
+        ("", "7\n8\n", "its row 2 has another key than line 2 of the input"),
+        ("", "1\n", "more rows than this input"),
+        ("my notes\n", "1\n2\n", "its row 3 is not one of this check"),
+    ],
+)
+def test_a_file_that_cannot_be_resumed_is_named_and_not_to_be_resumed(
+    url: str, tmp_path: Path, there: str, input: str, problem: str
 ) -> None:
     out = tmp_path / "out.jsonl"
     arguments = ("check", "smsfire", "-", "-o", str(out), "--base-url", url, "--rate", "off")
     assert run(*arguments, input=ids(2)).exit_code == 0
+    with out.open("a") as file:
+        file.write(there)
     result = run(*arguments, "--resume", input=input)
     assert result.exit_code == 2
-    assert problem in result.stderr
+    assert f"Error: {out} cannot be resumed: " in result.stderr
+    assert result.stderr.endswith(f"{problem}; choose another file with -o\n")
     assert "repeat" not in result.stderr.lower()
 
 

@@ -189,7 +189,17 @@ def test_only_commands_that_work_are_printed() -> None:
 def test_a_port_that_is_taken_is_one_line(url: str) -> None:
     result = run("sandbox", "--port", url.rpartition(":")[2])
     assert result.exit_code == 1
-    assert "in use" in result.stderr
+    port = url.rpartition(":")[2]
+    assert result.stderr.startswith(f"Error: 127.0.0.1, port {port}: ")
+    assert result.stderr.endswith(" in use; choose another port with --port\n")
+
+
+def test_a_host_that_is_none_is_one_line() -> None:
+    result = run("sandbox", "--host", "192.0.2.1")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: 192.0.2.1, port 0: ")
+    assert "Errno" not in result.stderr
+    assert result.stderr.endswith("choose another host with --host\n")
 
 
 @pytest.mark.parametrize("module", ["starlette", "uvicorn"])
@@ -252,7 +262,11 @@ def test_what_a_provider_says_is_shown_as_it_is_and_commands_no_terminal(phone: 
     [
         (["get", "smsfire", "1"], 2, "stdout is closed"),
         (["check", "smsfire", "-"], 2, "stdout is closed; write to a file: -o FILE"),
-        (["check", "smsfire", "-", "-o", "/dev/full"], 1, "No space left on device"),
+        (
+            ["check", "smsfire", "-", "-o", "/dev/full"],
+            1,
+            "Nothing was written to /dev/full. Repeat the command.",
+        ),
     ],
 )
 def test_a_closed_stdout_is_one_line(url: str, arguments: list[str], exit_code: int, problem: str) -> None:

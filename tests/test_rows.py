@@ -441,7 +441,7 @@ def test_a_torn_header_is_not_complete(size: int) -> None:
 )
 def test_an_end_that_is_no_beginning_of_one_record_is_refused(end: bytes) -> None:
     encoding = Csv(["state", "error"])
-    with pytest.raises(InputError, match=r"row [123] of the file to resume has a quote that is not closed"):
+    with pytest.raises(InputError, match=r"its row [123] has a quote that is not closed"):
         list(encoding.records(io.BytesIO(encoding.header + b"1,\n" + end)))
 
 
