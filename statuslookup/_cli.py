@@ -79,9 +79,10 @@ def run_async(function: Callable[[], Awaitable[ResultT]]) -> ResultT:
         nonlocal interrupted
         if is_late:
             _end_at_once()
-        if not interrupted and task is not None and not task.get_loop().is_closed():
+        # Before anything is called, because the next Ctrl-C can come in the middle of any call.
+        is_first, interrupted = not interrupted, True
+        if is_first and task is not None and not task.get_loop().is_closed():
             task.get_loop().call_soon_threadsafe(cancel, task)
-        interrupted = True
 
     def cancel(task: "asyncio.Task[ResultT]") -> None:
         task.cancel()

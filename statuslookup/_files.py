@@ -108,16 +108,15 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Writes to a stream, which stays open."""
+    """Writes to stdout, which stays open."""
 
-    def __init__(self, stream: BinaryIO, encoding: Encoding, *, name: str = "stdout") -> None:
-        self._name = name
+    def __init__(self, stream: BinaryIO, encoding: Encoding) -> None:
         self._stream = stream
         self._header = encoding.header
 
     def write(self, data: bytes) -> None:
         header, self._header = self._header, b""
-        with naming(self._name):
+        with naming("stdout"):
             self._stream.write(header + data)
             self._stream.flush()
 
