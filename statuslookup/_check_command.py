@@ -1,6 +1,7 @@
 """The command ``check``."""
 
 import os
+import shlex
 import signal
 import stat
 import sys
@@ -19,7 +20,7 @@ from ._clock import SYSTEM_CLOCK
 from ._display import Progressed, counted, progress, summary_of
 from ._exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of
 from ._files import FileSink, Resumed, Sink, StreamSink, naming
-from ._options import PROVIDERS, Service, provider_options, service_of
+from ._options import PROVIDERS, Service, arguments_of, provider_options, service_of
 from ._results import Csv, Encoding, JsonLines, Results, Tally
 from ._retry import RetryPolicy
 from ._rows import Input, InputError, Lines
@@ -93,6 +94,8 @@ def check(context: click.Context, /, provider: str, file: str, **options: Any) -
     SMSFIRE_PASSWORD; GREEN_API_ID_INSTANCE, GREEN_API_TOKEN and GREEN_API_URL.
     """
     service = service_of(provider, **options)
+    if options["custom_ids"] and provider != "smsfire":
+        raise click.UsageError("--custom-ids is SMSFire's")
     if options["resume"] and options["output"] is None:
         raise click.UsageError("--resume needs the output file to go on with: -o FILE")
     context.with_resource(large_cells())
@@ -101,8 +104,23 @@ def check(context: click.Context, /, provider: str, file: str, **options: Any) -
     except InputError as error:
         raise click.UsageError(f"{_shown(file)}: {error}") from None
     job.run(context.obj)
+    if job.can_be_asked_again:
+        again = _again(provider, **options)
+        click.echo(f"To ask again for rows without a final state: {again}", err=True)
     if job.check.tally.unknown or job.check.tally.failed:
         context.exit(FAILED)
+
+
+def _again(provider: str, *, output: str, output_format: str | None, **options: Any) -> str:
+    """Return the command that asks for what is open in the output."""
+    ending = os.path.splitext(output)[1]
+    command = ["statuslookup", "check", provider, output, "--only-open"]
+    if output_format is not None:
+        command += ["--format", output_format]
+    if output_format == "csv" and ending.lower() in (".jsonl", ".ndjson"):
+        # Its name would be believed.
+        command += ["--input-format", "csv"]
+    return shlex.join([*command, *arguments_of(options), "-o", f"ANOTHER{ending}"])
 
 
 def _shown(file: str) -> str:
@@ -160,6 +178,8 @@ class _Job:
         keys = service.keys(custom_ids=options["custom_ids"])
         name = "" if file == "-" else file
         self._source = source = Input(Lines(opened.read), keys, format=options["input_format"], name=name)
+        if options["custom_ids"] and not source.is_empty and source.format != "keys":
+            raise InputError("--custom-ids is for one key a line; name the column custom_id instead")
         has_states = source.format == "jsonl" or "state" in source.columns
         if options["only_open"] and not source.is_empty and not has_states:
             raise InputError("--only-open needs a column 'state'")
@@ -233,6 +253,14 @@ class _Job:
             error.add_note(self._how_to_resume())
             raise
         self._show_summary(started_at)
+        if not self.check.tally.rows:
+            click.echo("The input is empty: it has no rows.", err=True)
+
+    @property
+    def can_be_asked_again(self) -> bool:
+        """True if a row in a file failed that has a key."""
+        is_file = self._output is not None and os.path.isfile(self._output)
+        return is_file and self.check.tally.failed > self._source.keyless
 
     async def _look_up(self) -> None:
         async with self._client as client:

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+import statuslookup
+
 from ._check_command import check
 from ._commands import get, sandbox
 from ._display import reason_of
@@ -123,6 +125,7 @@ def _is_main_thread() -> bool:
 
 
 @click.group(cls=_Commands, context_settings={"obj": run_async})
+@click.version_option(statuslookup.__version__, prog_name="statuslookup")
 def commands() -> None:
     """Look up what became of WhatsApp messages, as fast as the provider's rules allow."""
 

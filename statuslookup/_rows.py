@@ -216,6 +216,14 @@ class Input(Generic[KeyT]):
         else:
             self.columns = []
             self.rows = self._line_rows(source, self._key_row)
+        self.keyless = 0
+        """How many of the rows so far have no key that could be asked for."""
+        self.rows = self._counted(self.rows)
+
+    def _counted(self, rows: Iterator[Row[KeyT]]) -> Iterator[Row[KeyT]]:
+        for row in rows:
+            self.keyless += row.key is None
+            yield row
 
     def _header(self, source: Iterator[str], first: str) -> list[str]:
         self._delimiter = _delimiter_of(first, self._keys) or ","

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -83,6 +84,43 @@ def test_an_output_is_an_input_and_only_open_asks_for_the_rest(
         assert second.read_bytes() == Path(first).read_bytes()
         assert sandbox.keys == 10
         assert "Skipped, final already 20" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("out.jsonl", []),
+        ("my out.csv", ["--custom-ids"]),
+        ("out", ["--rate", "0.5", "--timeout", "7"]),
+        ("out.txt", ["--format", "csv"]),
+        ("out.jsonl", ["--format", "csv", "--rate", "off"]),
+    ],
+)
+def test_what_failed_can_be_asked_again_with_the_command_that_is_shown(
+    url: str, tmp_path: Path, sandbox: Sandbox, name: str, more: list[str]
+) -> None:
+    sandbox.fault = lambda number: 404 if number == 1 else None
+    arguments = ["check", "smsfire", "-", "-o", str(tmp_path / name), "--base-url", url, *more]
+    result = run(*arguments, input="c1\n" * 3 + "no key\n")
+    assert result.exit_code == 1
+    before, shown, command = result.stderr.splitlines()[-1].partition("state: ")
+    assert (before + shown) == "To ask again for rows without a final state: "
+    program, *again = shlex.split(command)
+    assert program == "statuslookup"
+    assert again[-2] == "-o"
+    again[-1] = str(tmp_path / again[-1])
+    assert again[-1] == str(tmp_path / "ANOTHER") + Path(name).suffix
+    for option in set(more) - {"--custom-ids"}:
+        assert option in again or f"{option}.0" in again
+    sandbox.fault = None
+    sandbox.reset_counts()
+    result = run(*again)
+    assert (result.exit_code, sandbox.keys) == (1, 1)
+    assert "SENT 3" in " ".join(result.stderr.split())
+    assert "failed 1" in " ".join(result.stderr.split())
+    assert (tmp_path / name).read_text()[0] == Path(again[-1]).read_text()[0]
+    # What is left has no key, and to ask once more would change nothing.
+    assert "To ask again" not in result.stderr
 
 
 def test_only_open_needs_states(url: str) -> None:
@@ -177,6 +215,12 @@ def test_a_json_file_as_csv_loses_nothing(url: str, tmp_path: Path) -> None:
         (["-", "--api-url", "https://x.example"], "1\n", "--api-url is GREEN-API's"),
         (["-", "--base-url", "http://x.example"], "1\n", "must be https"),
         (["-", "--env-file", "missing"], "1\n", "does not exist"),
+        (
+            ["-", "--custom-ids"],
+            "id\n1\n",
+            "stdin: --custom-ids is for one key a line; name the column custom_id",
+        ),
+        (["-", "--custom-ids"], '{"id": 1}\n', "stdin: --custom-ids is for one key a line"),
         (["-", "--format", "xml"], "1\n", "Invalid value for '--format'"),
     ],
 )
@@ -209,6 +253,13 @@ def test_an_empty_file_asks_nothing(url: str, tmp_path: Path, name: str, sandbox
     result = run("check", "smsfire", str(tmp_path / name), "--only-open", "--base-url", url)
     assert (result.exit_code, result.stdout, sandbox.requests) == (0, "", 0)
     assert "SMSFire, 0 rows" in result.stderr
+    assert result.stderr.endswith("The input is empty: it has no rows.\n")
+
+
+def test_digits_as_custom_ids_are_only_smsfires(url: str) -> None:
+    result = run("check", "green", "-", "--custom-ids", "--api-url", url, input="STORY1\n")
+    assert result.exit_code == 2
+    assert "--custom-ids is SMSFire's" in result.stderr
 
 
 def test_latin1_a_byte_order_mark_and_windows_lines(url: str, tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import statuslookup
 from statuslookup import (
     DeliveryState,
     MessageStatus,
@@ -212,6 +214,11 @@ def test_the_sandbox_without_its_extra_says_what_to_install(module: str) -> None
 # --- help and terminals ---------------------------------------------------------------------------
 
 
+def test_the_version_is_the_packages() -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"statuslookup, version {statuslookup.__version__}\n")
+
+
 @pytest.mark.parametrize("command", ["check", "get", "sandbox"])
 def test_help_has_examples(command: str) -> None:
     result = run(command, "--help")
@@ -278,6 +285,26 @@ def test_a_closed_stdout_is_one_line(url: str, arguments: list[str], exit_code: 
     assert done.returncode == exit_code
     assert done.stderr.endswith(f"{problem}\n")
     assert "Traceback" not in done.stderr
+
+
+def test_a_table_of_80_columns_has_the_whole_keys() -> None:
+    key, phone = f"custom:campaign-{'0123456789' * 6}", "5511987654321"
+    status = MessageStatus(
+        id=1,
+        phone=phone,
+        status_code=2,
+        status_name="DELIVERED",
+        state=DeliveryState.DELIVERED,
+        status_date=datetime(2026, 1, 2, tzinfo=UTC),
+    )
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table_of([(key, status)]))
+    text = console.file.getvalue()  # type: ignore[attr-defined] # it is a StringIO
+    lines = text.splitlines()
+    width = lines[1].index("State")
+    assert "".join(line[:width].strip() for line in lines[3:]) == key
+    assert {"DELIVERED", phone} <= set(text.split())
+    assert max(map(len, lines)) <= 80
 
 
 @needs_terminals
