@@ -109,7 +109,7 @@ class Check(Generic[KeyT, AnswerT]):
                 if self._problem is not None:
                     return
         if number < self._resumed.rows:
-            raise InputError("the file to resume has more rows than this input")
+            raise InputError("it has more rows than this input")
 
     async def _new_place(self, row: Row[KeyT]) -> _Place[KeyT]:
         while self._places >= _MOST_WAITING:

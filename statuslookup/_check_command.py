@@ -1,7 +1,7 @@
 """The command ``check``."""
 
-import errno
 import os
+import shlex
 import signal
 import stat
 import sys
@@ -13,17 +13,20 @@ import click
 from attrs import frozen
 from rich.console import Console
 
+from ._cells import large_cells
 from ._check import Check
 from ._client import StatusClient
 from ._clock import SYSTEM_CLOCK
 from ._display import Progressed, counted, progress, summary_of
 from ._exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of
-from ._files import FileSink, Resumed, Sink, StreamSink
-from ._options import PROVIDERS, Service, provider_options, service_of
+from ._files import FileSink, Resumed, Sink, StreamSink, naming
+from ._options import PROVIDERS, Service, arguments_of, provider_options, service_of
 from ._results import Csv, Encoding, JsonLines, Results, Tally
 from ._retry import RetryPolicy
 from ._rows import Input, InputError, Lines
 from .errors import StatusLookupError
+
+_SPREADSHEETS = (".xlsx", ".xls", ".ods")
 
 Runner = Callable[[Callable[[], Awaitable[None]]], None]
 
@@ -31,10 +34,27 @@ Runner = Callable[[Callable[[], Awaitable[None]]], None]
 _PATIENT = RetryPolicy(attempts=6)
 
 
+def _output(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return the file to write to, ``None`` for stdout."""
+    if value == "":
+        raise click.BadParameter("the name of the file is empty; '-' is stdout", param=parameter)
+    if value is not None and value.lower().endswith(_SPREADSHEETS):
+        raise click.BadParameter(
+            f"{value}: spreadsheets are not written; name a .csv file, which they can open", param=parameter
+        )
+    return None if value == "-" else value
+
+
 @click.command(epilog=EXIT_CODES)
 @click.argument("provider", type=click.Choice(PROVIDERS))
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write to this file, not to stdout.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    callback=_output,
+    help="Write to this file, not to stdout ('-').",
+)
 @click.option(
     "--format",
     "output_format",
@@ -74,15 +94,33 @@ def check(context: click.Context, /, provider: str, file: str, **options: Any) -
     SMSFIRE_PASSWORD; GREEN_API_ID_INSTANCE, GREEN_API_TOKEN and GREEN_API_URL.
     """
     service = service_of(provider, **options)
+    if options["custom_ids"] and provider != "smsfire":
+        raise click.UsageError("--custom-ids is SMSFire's")
     if options["resume"] and options["output"] is None:
         raise click.UsageError("--resume needs the output file to go on with: -o FILE")
+    context.with_resource(large_cells())
     try:
         job = _Job(file, service, options)
     except InputError as error:
         raise click.UsageError(f"{_shown(file)}: {error}") from None
     job.run(context.obj)
+    if job.can_be_asked_again:
+        again = _again(provider, **options)
+        click.echo(f"To ask again for rows without a final state: {again}", err=True)
     if job.check.tally.unknown or job.check.tally.failed:
         context.exit(FAILED)
+
+
+def _again(provider: str, *, output: str, output_format: str | None, **options: Any) -> str:
+    """Return the command that asks for what is open in the output."""
+    ending = os.path.splitext(output)[1]
+    command = ["statuslookup", "check", provider, output, "--only-open"]
+    if output_format is not None:
+        command += ["--format", output_format]
+    if output_format == "csv" and ending.lower() in (".jsonl", ".ndjson"):
+        # Its name would be believed.
+        command += ["--input-format", "csv"]
+    return shlex.join([*command, *arguments_of(options), "-o", f"ANOTHER{ending}"])
 
 
 def _shown(file: str) -> str:
@@ -105,7 +143,7 @@ def _open(file: str) -> _Opened:
         try:
             raw = FileIO(stream.fileno(), closefd=False)
         except OSError:
-            return _Opened(stream.read)
+            return _Opened(_reader_of(stream.read, file))
         if sys.platform != "win32":
             # Whoever lent it may have made it non-blocking: it would seem to end where nothing has come yet.
             os.set_blocking(raw.fileno(), True)
@@ -117,7 +155,16 @@ def _open(file: str) -> _Opened:
     click.get_current_context().with_resource(raw)
     status = os.fstat(raw.fileno())
     is_regular = stat.S_ISREG(status.st_mode)
-    return _Opened(raw.read, raw.fileno(), status.st_size if is_regular else None, not is_regular)
+    size = status.st_size if is_regular else None
+    return _Opened(_reader_of(raw.read, file), raw.fileno(), size, not is_regular)
+
+
+def _reader_of(read: Callable[[int], bytes | None], file: str) -> Callable[[int], bytes | None]:
+    def read_named(size: int) -> bytes | None:
+        with naming(_shown(file)):
+            return read(size)
+
+    return read_named
 
 
 class _Job:
@@ -131,6 +178,8 @@ class _Job:
         keys = service.keys(custom_ids=options["custom_ids"])
         name = "" if file == "-" else file
         self._source = source = Input(Lines(opened.read), keys, format=options["input_format"], name=name)
+        if options["custom_ids"] and not source.is_empty and source.format != "keys":
+            raise InputError("--custom-ids is for one key a line; name the column custom_id instead")
         has_states = source.format == "jsonl" or "state" in source.columns
         if options["only_open"] and not source.is_empty and not has_states:
             raise InputError("--only-open needs a column 'state'")
@@ -139,7 +188,10 @@ class _Job:
         tally, resumed = Tally(), Resumed()
         sink = self._open_sink(encoding, resume=options["resume"])
         if options["resume"] and isinstance(sink, FileSink):
-            resumed = sink.resume(tally, with_line=options["unordered"])
+            try:
+                resumed = sink.resume(tally, with_line=options["unordered"])
+            except InputError as error:
+                raise click.UsageError(self._why_not_resumed(error)) from None
         self.check = Check(
             source,
             results,
@@ -186,22 +238,29 @@ class _Job:
                 run(self._look_up)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            self._show_summary(started_at)
+            self._show_what_is_done(started_at)
             click.echo(f"Interrupted: {self._how_to_resume()}", err=True)
             click.get_current_context().exit(INTERRUPTED)
         except StatusLookupError as error:
-            self._show_summary(started_at)
+            self._show_what_is_done(started_at)
             click.echo(f"Error: {error}\n{self._how_to_resume()}", err=True)
             click.get_current_context().exit(exit_code_of(error))
         except InputError as error:
             # It is about the file to resume, and would be the same again.
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {self._why_not_resumed(error)}", err=True)
             click.get_current_context().exit(USAGE)
         except OSError as error:
-            if error.errno != errno.EPIPE:
-                click.echo(self._how_to_resume(), err=True)
+            error.add_note(self._how_to_resume())
             raise
         self._show_summary(started_at)
+        if not self.check.tally.rows:
+            click.echo("The input is empty: it has no rows.", err=True)
+
+    @property
+    def can_be_asked_again(self) -> bool:
+        """True if a row in a file failed that has a key."""
+        is_file = self._output is not None and os.path.isfile(self._output)
+        return is_file and self.check.tally.failed > self._source.keyless
 
     async def _look_up(self) -> None:
         async with self._client as client:
@@ -211,6 +270,11 @@ class _Job:
         tally = self.check.tally
         return Progressed(rows=tally.rows, before=tally.before, bytes=self.check.bytes_done)
 
+    def _show_what_is_done(self, started_at: float) -> None:
+        # Before the first row there is nothing to sum up, and noughts would hide the reason.
+        if self.check.written:
+            self._show_summary(started_at)
+
     def _show_summary(self, started_at: float) -> None:
         seconds = SYSTEM_CLOCK.time() - started_at
         name = self._service.provider.name
@@ -218,6 +282,9 @@ class _Job:
         line = self._source.lines.first_latin1
         if line is not None:
             click.echo(f"Line {line} is not UTF-8; such lines were read as Latin-1.", err=True)
+
+    def _why_not_resumed(self, error: InputError) -> str:
+        return f"{self._output} cannot be resumed: {error}; choose another file with -o"
 
     def _how_to_resume(self) -> str:
         done = counted(self.check.written, "row")

@@ -12,8 +12,11 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+import statuslookup
+
 from ._check_command import check
 from ._commands import get, sandbox
+from ._display import reason_of
 from ._exit_codes import INTERRUPTED
 from ._options import needs_extras
 from .errors import StatusLookupError
@@ -41,7 +44,9 @@ class _Commands(click.Group):
                 # Whoever read the output has seen enough; click ends the process quietly.
                 raise
             _give_up_stdout_if_broken()
-            raise click.ClickException(str(error)) from error
+            # Its notes say how to go on.
+            lines = [reason_of(error), *getattr(error, "__notes__", [])]
+            raise click.ClickException("\n".join(lines)) from error
 
 
 def _give_up_stdout_if_broken() -> None:
@@ -76,9 +81,10 @@ def run_async(function: Callable[[], Awaitable[ResultT]]) -> ResultT:
         nonlocal interrupted
         if is_late:
             _end_at_once()
-        if not interrupted and task is not None and not task.get_loop().is_closed():
+        # Before anything is called, because the next Ctrl-C can come in the middle of any call.
+        is_first, interrupted = not interrupted, True
+        if is_first and task is not None and not task.get_loop().is_closed():
             task.get_loop().call_soon_threadsafe(cancel, task)
-        interrupted = True
 
     def cancel(task: "asyncio.Task[ResultT]") -> None:
         task.cancel()
@@ -119,6 +125,7 @@ def _is_main_thread() -> bool:
 
 
 @click.group(cls=_Commands, context_settings={"obj": run_async})
+@click.version_option(statuslookup.__version__, prog_name="statuslookup")
 def commands() -> None:
     """Look up what became of WhatsApp messages, as fast as the provider's rules allow."""
 

@@ -1,5 +1,6 @@
 """The commands ``get`` and ``sandbox``."""
 
+import errno
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ from rich.console import Console
 
 from ._check_command import Runner
 from ._client import StatusClient
-from ._display import table_of
+from ._display import reason_of, table_of
 from ._exit_codes import EXIT_CODES, FAILED, PASSING, REFUSED, UNREACHABLE, USED_UP, exit_code_of
+from ._files import naming
 from ._model import DeliveryState
 from ._options import PROVIDERS, Service, needs_extras, provider_options, service_of
 from ._provider import is_loopback
@@ -75,7 +77,8 @@ def get(
     run(look_up)
     results = _Ends(service, {key: ends[key] for key in wanted}, wanted)
     if as_json or not sys.stdout.isatty():
-        results.write_json()
+        with naming("stdout"):
+            results.write_json()
     else:
         Console().print(results.table())
     context.exit(results.report())
@@ -131,7 +134,8 @@ class _Ends:
     help="How many messages SMSFire has.",
 )
 @click.option("--no-limit", is_flag=True, help="Keep no rate limit: never answer 429.")
-def sandbox(port: int, host: str, messages: int, no_limit: bool) -> None:
+@click.pass_context
+def sandbox(context: click.Context, /, port: int, host: str, messages: int, no_limit: bool) -> None:
     """Run an imitation of SMSFire and GREEN-API until Ctrl-C.
 
     Its messages are invented: ids from 1, customIds campaign-000001 and so on, and ten stories of
@@ -146,14 +150,19 @@ def sandbox(port: int, host: str, messages: int, no_limit: bool) -> None:
         from .sandbox import Sandbox
     imitation = Sandbox(rate_limit=None) if no_limit else Sandbox()
     _fill(imitation, messages, no_limit=no_limit)
-    with imitation.serve(host, port) as served_at:
-        url = _url_for_this_machine(served_at)
-        click.echo(url)
-        click.echo(_how_to_use(url, messages), err=True)
-        # A wait with an end is one that Ctrl-C can break on every system.
-        stopped = threading.Event()
-        while not stopped.wait(3600):
-            pass
+    try:
+        served_at = context.with_resource(imitation.serve(host, port))
+    except OSError as error:
+        what = "port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "host"
+        problem = f"{host}, port {port}: {reason_of(error)}; choose another {what} with --{what}"
+        raise click.ClickException(problem) from error
+    url = _url_for_this_machine(served_at)
+    click.echo(url)
+    click.echo(_how_to_use(url, messages), err=True)
+    # A wait with an end is one that Ctrl-C can break on every system.
+    stopped = threading.Event()
+    while not stopped.wait(3600):
+        pass
 
 
 def _fill(imitation: "Sandbox", messages: int, *, no_limit: bool) -> None:

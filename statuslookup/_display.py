@@ -157,7 +157,8 @@ def table_of(rows: Sequence[tuple[str, object]]) -> Table:
     """Return a table of keys and what became of them: a status, ``None``, or an error."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("Message", "State", "Status", "Since", "Recipient"):
-        table.add_column(name)
+        # Whoever looks for a message needs its whole key; elsewhere the end of it would be cut off.
+        table.add_column(name, overflow="fold")
     for key, end in rows:
         if isinstance(end, MessageStatus):
             status = " ".join(str(part) for part in (end.status_code, end.status_name) if part is not None)
@@ -212,6 +213,12 @@ def counted(count: int, noun: str) -> str:
 
 def _plural(noun: str) -> str:
     return f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+
+
+def reason_of(error: OSError) -> str:
+    """Return what the system says, and of which file, without its number."""
+    reason = error.strerror or str(error)
+    return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
 def duration(seconds: float, *, digits: int = 1) -> str:

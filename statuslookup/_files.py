@@ -4,7 +4,8 @@ import asyncio
 import os
 import stat
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import contextmanager
 from io import FileIO
 from itertools import islice
 from typing import BinaryIO, Generic, Protocol
@@ -86,6 +87,16 @@ class _Reading(Generic[KeyT]):
             self._is_stopped = True
 
 
+@contextmanager
+def naming(name: str) -> Generator[None]:
+    """Have an ``OSError`` say which file it is about; writing to one that is open leaves that out."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = name
+        raise
+
+
 class Sink(Protocol):
     """Takes whole rows, and keeps what it holds valid whatever happens."""
 
@@ -97,7 +108,7 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Writes to a stream, which stays open."""
+    """Writes to stdout, which stays open."""
 
     def __init__(self, stream: BinaryIO, encoding: Encoding) -> None:
         self._stream = stream
@@ -105,8 +116,9 @@ class StreamSink:
 
     def write(self, data: bytes) -> None:
         header, self._header = self._header, b""
-        self._stream.write(header + data)
-        self._stream.flush()
+        with naming("stdout"):
+            self._stream.write(header + data)
+            self._stream.flush()
 
     def finish(self) -> None:
         self.write(b"")
@@ -116,6 +128,7 @@ class FileSink:
     """Writes to a file. A row that did not fit onto the disk is cut off again."""
 
     def __init__(self, path: str, encoding: Encoding, *, resume: bool) -> None:
+        self._path = path
         self._encoding = encoding
         # Not truncated: if no lookup succeeds, what an earlier check wrote is still there.
         flags = (os.O_RDWR if resume else os.O_WRONLY) | os.O_CREAT | getattr(os, "O_BINARY", 0)
@@ -133,6 +146,10 @@ class FileSink:
         return self._is_regular and os.path.samestat(os.fstat(self._file.fileno()), os.fstat(descriptor))
 
     def write(self, data: bytes) -> None:
+        with naming(self._path):
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         if self._valid is None:
             self._valid = 0
             self._cut()
@@ -176,7 +193,7 @@ class FileSink:
                     tally.before += 1
                     resumed.add(values)
                 except (ValueError, KeyError):
-                    raise InputError(f"row {number} of the file to resume is not one of this check") from None
+                    raise InputError(f"its row {number} is not one of this check") from None
                 position += len(record)
         self._valid = position
         self._cut()
@@ -208,7 +225,7 @@ class Resumed:
             return byte < len(self._lines) and bool(self._lines[byte] >> bit & 1)
         if place == self.rows - 1 and not is_about(self._last, row):
             raise InputError(
-                f"the file to resume is not about this input: its row {self.rows} has another key"
-                f" than line {row.line}"
+                f"it is not about this input: its row {self.rows} has another key than line {row.line}"
+                " of the input"
             )
         return place < self.rows

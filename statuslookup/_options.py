@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
@@ -21,6 +21,7 @@ PROVIDERS = ("smsfire", "green")
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
+_TIMEOUT = 60.0
 _VARIABLE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 
 
@@ -45,6 +46,19 @@ def _timeout(_: click.Context, parameter: click.Parameter, value: float) -> floa
     return value
 
 
+def arguments_of(options: Mapping[str, Any]) -> list[str]:
+    """Return the arguments that ask the same provider in the same way."""
+    rate, timeout = options["rate"], options["timeout"]
+    given = {
+        "--base-url": options["base_url"],
+        "--api-url": options["api_url"],
+        "--rate": rate.limit if isinstance(rate, RateLimit) else rate,
+        "--timeout": None if timeout == _TIMEOUT else timeout,
+        "--env-file": options["env_file"],
+    }
+    return [part for name, value in given.items() if value is not None for part in (name, str(value))]
+
+
 def provider_options(command: CommandT) -> CommandT:
     """Give a command the options that say how to ask the provider."""
     options = (
@@ -61,7 +75,7 @@ def provider_options(command: CommandT) -> CommandT:
             callback=_timeout,
             type=float,
             metavar="SECONDS",
-            default=60.0,
+            default=_TIMEOUT,
             show_default=True,
             help="Seconds that one lookup may take in all.",
         ),

@@ -16,7 +16,7 @@ from ._rows import InputError, Row, unique
 _MORE = "more"
 _LINE = "line"
 _ERROR = "error"
-_OTHER_COLUMNS = "the file to resume has other columns than this check would write"
+_OTHER_COLUMNS = "it has other columns than this check would write"
 # Whole cells, each with its comma, and then the beginning of one; a quote is only where a cell begins.
 _BEGUN_RECORD = re.compile(
     rb"""(?:(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+),)*+(?:"[^"]*+(?:""[^"]*+)*+"?|[^",\r\n]*+)"""
@@ -184,7 +184,7 @@ class JsonLines:
             if line.endswith(b"\n"):
                 yield line
             elif not line.startswith(b"{"):
-                raise InputError("the end of the file to resume is no row of this check")
+                raise InputError("its end is no row of this check")
 
     def decode(self, record: bytes) -> dict[str, Any]:
         """Return the values of a record; raise a ``ValueError`` if it is none of this output."""
@@ -244,7 +244,7 @@ class Csv:
                 raise InputError(_OTHER_COLUMNS)
         # A cell may have any number of lines, but none that are rows by themselves.
         elif not _BEGUN_RECORD.fullmatch(begun) or any(map(self._is_record, lines_of_record[1:])):
-            raise InputError(f"row {number} of the file to resume has a quote that is not closed")
+            raise InputError(f"its row {number} has a quote that is not closed")
 
     def _is_record(self, line: bytes) -> bool:
         try:

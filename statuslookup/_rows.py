@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, TypeAlias, cast
 
 from attrs import frozen
 
+from ._cells import OPEN_QUOTE, OpenQuoteError, RecordLines, open_quote_in
 from ._json import decode
 from ._model import CustomId, DeliveryState, KeyT
 
@@ -16,6 +17,8 @@ InputFormat: TypeAlias = Literal["csv", "jsonl", "keys"]
 _CHUNK = 65536
 _MOST_LINE_BYTES = 2**20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# Of a zip file, which newer spreadsheets are, and of the container of the older ones.
+_BINARY_MARKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 _DELIMITERS = ",;\t"
 _CUSTOM = "custom:"
 
@@ -157,6 +160,8 @@ class Lines:
         line, dropped = next(self._lines)
         self.number += 1
         self.bytes += dropped + len(line)
+        if self.number == 1 and line.startswith(_BINARY_MARKS):
+            raise InputError("it is a spreadsheet or a zip file; save it as CSV")
         if dropped + len(line) > _MOST_LINE_BYTES:
             raise LongLineError
         if self.number == 1:
@@ -211,13 +216,23 @@ class Input(Generic[KeyT]):
         else:
             self.columns = []
             self.rows = self._line_rows(source, self._key_row)
+        self.keyless = 0
+        """How many of the rows so far have no key that could be asked for."""
+        self.rows = self._counted(self.rows)
+
+    def _counted(self, rows: Iterator[Row[KeyT]]) -> Iterator[Row[KeyT]]:
+        for row in rows:
+            self.keyless += row.key is None
+            yield row
 
     def _header(self, source: Iterator[str], first: str) -> list[str]:
         self._delimiter = _delimiter_of(first, self._keys) or ","
+        lines = RecordLines(source)
         try:
-            names = next(csv.reader(source, delimiter=self._delimiter, strict=True), [])
-        except csv.Error as error:
-            raise InputError(f"the header is not CSV: {error}") from None
+            names = next(csv.reader(lines, delimiter=self._delimiter, strict=True), [])
+        except (csv.Error, OpenQuoteError) as error:
+            problem = OPEN_QUOTE if lines.has_open_quote else error
+            raise InputError(f"the header is not CSV: {problem}") from None
         if not self.is_empty and not self._keys.named_in(names):
             raise InputError(
                 f"the header names no key column (one of {self._keys.shown_columns}): it has"
@@ -227,15 +242,22 @@ class Input(Generic[KeyT]):
 
     def _csv_rows(self, source: Iterator[str]) -> Iterator[Row[KeyT]]:
         key_columns = self._keys.named_in(self.columns)
-        reader = csv.reader(source, delimiter=self._delimiter, strict=True)
+        record = RecordLines(source)
+        reader = csv.reader(record, delimiter=self._delimiter, strict=True)
         lines, columns = self.lines, self.columns
         while True:
             line = lines.number + 1
+            record.begin()
             try:
                 cells = next(reader, None)
-            except (csv.Error, LongLineError) as error:
+            except (csv.Error, LongLineError, OpenQuoteError) as error:
                 where = f"line {line}" if line == lines.number else f"lines {line} to {lines.number}"
-                problem = str(error) if isinstance(error, LongLineError) else f"not CSV: {error}"
+                if isinstance(error, LongLineError):
+                    problem = str(error)
+                elif record.has_open_quote:
+                    problem = open_quote_in(line, lines.number)
+                else:
+                    problem = f"not CSV: {error}"
                 yield Row(line=line, end=lines.bytes, values={}, error=f"{where}: {problem}")
                 continue
             if cells is None:
@@ -306,7 +328,13 @@ class Input(Generic[KeyT]):
 
 def _object_of(line: str) -> dict[str, Any]:
     """Return the JSON object of a line, or raise a ``ValueError`` that says why it is none."""
-    values = decode(line)
+    try:
+        values = decode(line)
+    except ValueError as error:
+        # Python bounds them, and its words are about the interpreter.
+        if "integer string conversion" in str(error):
+            raise ValueError("an integer has too many digits") from None
+        raise
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")
     inner: list[Any] = [values]
@@ -323,6 +351,8 @@ def _format_of(first: str, name: str, keys: Keys[Any]) -> InputFormat:
     ending = name.lower().rpartition(".")[2]
     if first.lstrip().startswith("["):
         raise InputError("it is a JSON array; write one object a line (jq -c '.[]' does that)")
+    if first.strip() == "{":
+        raise InputError("it is JSON over several lines; write one object a line (jq -c . does that)")
     if ending in ("jsonl", "ndjson") or first.lstrip().startswith("{"):
         return "jsonl"
     if ending in ("csv", "tsv") or _delimiter_of(first, keys):

@@ -14,6 +14,7 @@ PACKAGE = Path(statuslookup.__file__).parent
 FLOORS = {
     "errors": 0,
     "_arguments": 0,
+    "_cells": 0,
     "_clock": 0,
     "_json": 0,
     "_wire": 0,

@@ -1,7 +1,9 @@
 """The check as a user runs it: files, pipes, interruptions, a sandbox on a socket."""
 
+import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -45,6 +47,13 @@ def test_stdin_to_stdout(url: str) -> None:
     assert result.exit_code == 1
 
 
+def test_a_dash_as_output_is_stdout(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("check", "smsfire", "-", "-o", "-", "--base-url", url, "--rate", "off", input="3\n")
+    assert [row["state"] for row in rows(result.stdout)] == ["READ"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_digits_can_be_custom_ids(url: str) -> None:
     result = run("check", "smsfire", "-", "--custom-ids", "--base-url", url, "--format", "csv", input="3\n")
     assert result.stdout.splitlines()[1] == ",3" + "," * 9
@@ -75,6 +84,43 @@ def test_an_output_is_an_input_and_only_open_asks_for_the_rest(
         assert second.read_bytes() == Path(first).read_bytes()
         assert sandbox.keys == 10
         assert "Skipped, final already 20" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("out.jsonl", []),
+        ("my out.csv", ["--custom-ids"]),
+        ("out", ["--rate", "0.5", "--timeout", "7"]),
+        ("out.txt", ["--format", "csv"]),
+        ("out.jsonl", ["--format", "csv", "--rate", "off"]),
+    ],
+)
+def test_what_failed_can_be_asked_again_with_the_command_that_is_shown(
+    url: str, tmp_path: Path, sandbox: Sandbox, name: str, more: list[str]
+) -> None:
+    sandbox.fault = lambda number: 404 if number == 1 else None
+    arguments = ["check", "smsfire", "-", "-o", str(tmp_path / name), "--base-url", url, *more]
+    result = run(*arguments, input="c1\n" * 3 + "no key\n")
+    assert result.exit_code == 1
+    before, shown, command = result.stderr.splitlines()[-1].partition("state: ")
+    assert (before + shown) == "To ask again for rows without a final state: "
+    program, *again = shlex.split(command)
+    assert program == "statuslookup"
+    assert again[-2] == "-o"
+    again[-1] = str(tmp_path / again[-1])
+    assert again[-1] == str(tmp_path / "ANOTHER") + Path(name).suffix
+    for option in set(more) - {"--custom-ids"}:
+        assert option in again or f"{option}.0" in again
+    sandbox.fault = None
+    sandbox.reset_counts()
+    result = run(*again)
+    assert (result.exit_code, sandbox.keys) == (1, 1)
+    assert "SENT 3" in " ".join(result.stderr.split())
+    assert "failed 1" in " ".join(result.stderr.split())
+    assert (tmp_path / name).read_text()[0] == Path(again[-1]).read_text()[0]
+    # What is left has no key, and to ask once more would change nothing.
+    assert "To ask again" not in result.stderr
 
 
 def test_only_open_needs_states(url: str) -> None:
@@ -124,6 +170,16 @@ def test_rows_around_a_line_that_is_too_long_are_written(url: str) -> None:
     assert result.exit_code == 1
 
 
+def test_a_long_cell_is_written_and_resumed(url: str, tmp_path: Path) -> None:
+    source, out, limit = "n,id\n" + "x" * 200_000 + ",1\n", tmp_path / "out.csv", csv.field_size_limit()
+    arguments = ("check", "smsfire", "-", "-o", str(out), "--resume", "--base-url", url, "--rate", "off")
+    assert run(*arguments, input=source).exit_code == 0
+    result = run(*arguments, input=source + ",2\n")
+    assert result.exit_code == 0, result.stderr
+    assert [len(line) > 200_000 for line in out.read_text().splitlines()] == [False, True, False]
+    assert csv.field_size_limit() == limit
+
+
 def test_a_json_file_as_csv_loses_nothing(url: str, tmp_path: Path) -> None:
     source = '{"id": 1, "a": 1}\n{"id": 2, "b": [2]}\n'
     result = run("check", "smsfire", "-", "--format", "csv", "--base-url", url, input=source)
@@ -146,6 +202,11 @@ def test_a_json_file_as_csv_loses_nothing(url: str, tmp_path: Path) -> None:
         (["-", "--resume"], "1\n", "--resume needs the output file"),
         (["-", "-o", "no/such/folder"], "1\n", "No such file"),
         (["-", "-o", "."], "1\n", "is a directory"),
+        (["-", "-o", ""], "1\n", "the name of the file is empty; '-' is stdout"),
+        (["-", "-o", "-", "--resume"], "1\n", "--resume needs the output file"),
+        (["-", "-o", "out.xlsx"], "1\n", "out.xlsx: spreadsheets are not written; name a .csv file"),
+        (["-", "-o", "OUT.ODS", "--format", "csv"], "1\n", "OUT.ODS: spreadsheets are not written"),
+        (["-"], "PK\x03\x04\x14\n", "stdin: it is a spreadsheet or a zip file; save it as CSV"),
         (["-", "--rate", "0"], "1\n", "Invalid value for '--rate'"),
         (["-", "--rate", "fast"], "1\n", "Invalid value for '--rate'"),
         (["-", "--timeout", "0"], "1\n", "Invalid value for '--timeout'"),
@@ -154,6 +215,12 @@ def test_a_json_file_as_csv_loses_nothing(url: str, tmp_path: Path) -> None:
         (["-", "--api-url", "https://x.example"], "1\n", "--api-url is GREEN-API's"),
         (["-", "--base-url", "http://x.example"], "1\n", "must be https"),
         (["-", "--env-file", "missing"], "1\n", "does not exist"),
+        (
+            ["-", "--custom-ids"],
+            "id\n1\n",
+            "stdin: --custom-ids is for one key a line; name the column custom_id",
+        ),
+        (["-", "--custom-ids"], '{"id": 1}\n', "stdin: --custom-ids is for one key a line"),
         (["-", "--format", "xml"], "1\n", "Invalid value for '--format'"),
     ],
 )
@@ -186,6 +253,13 @@ def test_an_empty_file_asks_nothing(url: str, tmp_path: Path, name: str, sandbox
     result = run("check", "smsfire", str(tmp_path / name), "--only-open", "--base-url", url)
     assert (result.exit_code, result.stdout, sandbox.requests) == (0, "", 0)
     assert "SMSFire, 0 rows" in result.stderr
+    assert result.stderr.endswith("The input is empty: it has no rows.\n")
+
+
+def test_digits_as_custom_ids_are_only_smsfires(url: str) -> None:
+    result = run("check", "green", "-", "--custom-ids", "--api-url", url, input="STORY1\n")
+    assert result.exit_code == 2
+    assert "--custom-ids is SMSFire's" in result.stderr
 
 
 def test_latin1_a_byte_order_mark_and_windows_lines(url: str, tmp_path: Path) -> None:
@@ -210,8 +284,21 @@ def test_a_full_disk_is_said_and_no_traceback(url: str, tmp_path: Path, to_stdou
         )
         exit_code, _, errors = finish(process)
     assert exit_code == 1
-    assert errors.splitlines()[-1] == "Error: [Errno 28] No space left on device"
+    name = "stdout" if to_stdout else "/dev/full"
+    how = (
+        "stdout got 0 rows. A check that writes to a file (-o FILE) can be resumed."
+        if to_stdout
+        else "Nothing was written to /dev/full. Repeat the command."
+    )
+    assert errors == f"Error: {name}: No space left on device\n{how}\n"
     assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="only Linux has a file that cannot be read")
+def test_an_input_that_cannot_be_read_is_named(url: str) -> None:
+    result = run("check", "smsfire", "/proc/self/mem", "--base-url", url)
+    assert result.exit_code == 1
+    assert result.stderr == "Error: /proc/self/mem: Input/output error\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
@@ -252,6 +339,8 @@ def test_a_check_that_wrote_nothing_is_not_to_be_resumed(
         out.write_text("the result of yesterday\n")
     result = run(*arguments, *resume, input=ids(3))
     assert result.exit_code == 3
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 2
     assert result.stderr.endswith(f"Nothing was written to {out}. Repeat the command.\n")
     assert out.read_text() == ("" if resume else "the result of yesterday\n")
 
@@ -265,16 +354,26 @@ def test_one_row_is_a_row(url: str, tmp_path: Path, sandbox: Sandbox) -> None:
     assert result.stderr.endswith(f"{out} has 1 row. To go on, repeat the command with --resume.\n")
 
 
-@pytest.mark.parametrize(("input", "problem"), [("7\n8\n", "another key"), ("1\n", "more rows")])
-def test_a_file_that_cannot_be_resumed_is_not_to_be_resumed(
-    url: str, tmp_path: Path, input: str, problem: str
+@pytest.mark.parametrize(
+    ("there", "input", "problem"),
+    [
+        ("", "7\n8\n", "its row 2 has another key than line 2 of the input"),
+        ("", "1\n", "more rows than this input"),
+        ("my notes\n", "1\n2\n", "its row 3 is not one of this check"),
+    ],
+)
+def test_a_file_that_cannot_be_resumed_is_named_and_not_to_be_resumed(
+    url: str, tmp_path: Path, there: str, input: str, problem: str
 ) -> None:
     out = tmp_path / "out.jsonl"
     arguments = ("check", "smsfire", "-", "-o", str(out), "--base-url", url, "--rate", "off")
     assert run(*arguments, input=ids(2)).exit_code == 0
+    with out.open("a") as file:
+        file.write(there)
     result = run(*arguments, "--resume", input=input)
     assert result.exit_code == 2
-    assert problem in result.stderr
+    assert f"Error: {out} cannot be resumed: " in result.stderr
+    assert result.stderr.endswith(f"{problem}; choose another file with -o\n")
     assert "repeat" not in result.stderr.lower()
 
 

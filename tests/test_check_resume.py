@@ -79,8 +79,8 @@ def test_an_unordered_file_is_resumed_by_its_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("there", "content", "problem"),
     [
-        ("something else\n", "1\n", "row 1 of the file"),
-        ("something else", "1\n", "the end of the file to resume is no row"),
+        ("something else\n", "1\n", "its row 1 is not one of this check"),
+        ("something else", "1\n", "its end is no row"),
         ('{"id": 5, "state": null, "error": null}\n', "1\n", "has another key than line 1"),
         ('{"id": 1, "state": null, "error": null}\n' * 2, "1\n", "more rows than this input"),
     ],
@@ -113,7 +113,7 @@ def test_a_quote_too_many_is_refused_and_the_file_left_alone(tmp_path: Path, pla
     second = whole.index(b"\n2,b") + 1
     damaged = whole[: second + place] + b'"' + whole[second + place :]
     path.write_bytes(damaged)
-    with pytest.raises(InputError, match="row 2 of the file"):
+    with pytest.raises(InputError, match="its row 2 "):
         run_to_file(content, path, sandbox, csv=True)
     assert path.read_bytes() == damaged
 

@@ -7,11 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import statuslookup
 from statuslookup import (
     DeliveryState,
     MessageStatus,
@@ -212,7 +214,17 @@ def test_only_commands_that_work_are_printed() -> None:
 def test_a_port_that_is_taken_is_one_line(url: str) -> None:
     result = run("sandbox", "--port", url.rpartition(":")[2])
     assert result.exit_code == 1
-    assert "in use" in result.stderr
+    port = url.rpartition(":")[2]
+    assert result.stderr.startswith(f"Error: 127.0.0.1, port {port}: ")
+    assert result.stderr.endswith(" in use; choose another port with --port\n")
+
+
+def test_a_host_that_is_none_is_one_line() -> None:
+    result = run("sandbox", "--host", "192.0.2.1")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: 192.0.2.1, port 0: ")
+    assert "Errno" not in result.stderr
+    assert result.stderr.endswith("choose another host with --host\n")
 
 
 @pytest.mark.parametrize("module", ["starlette", "uvicorn"])
@@ -223,6 +235,11 @@ def test_the_sandbox_without_its_extra_says_what_to_install(module: str) -> None
 
 
 # --- help and terminals ---------------------------------------------------------------------------
+
+
+def test_the_version_is_the_packages() -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"statuslookup, version {statuslookup.__version__}\n")
 
 
 @pytest.mark.parametrize("command", ["check", "get", "sandbox"])
@@ -275,7 +292,11 @@ def test_what_a_provider_says_is_shown_as_it_is_and_commands_no_terminal(phone: 
     [
         (["get", "smsfire", "1"], 2, "stdout is closed"),
         (["check", "smsfire", "-"], 2, "stdout is closed; write to a file: -o FILE"),
-        (["check", "smsfire", "-", "-o", "/dev/full"], 1, "No space left on device"),
+        (
+            ["check", "smsfire", "-", "-o", "/dev/full"],
+            1,
+            "Nothing was written to /dev/full. Repeat the command.",
+        ),
     ],
 )
 def test_a_closed_stdout_is_one_line(url: str, arguments: list[str], exit_code: int, problem: str) -> None:
@@ -287,6 +308,26 @@ def test_a_closed_stdout_is_one_line(url: str, arguments: list[str], exit_code: 
     assert done.returncode == exit_code
     assert done.stderr.endswith(f"{problem}\n")
     assert "Traceback" not in done.stderr
+
+
+def test_a_table_of_80_columns_has_the_whole_keys() -> None:
+    key, phone = f"custom:campaign-{'0123456789' * 6}", "5511987654321"
+    status = MessageStatus(
+        id=1,
+        phone=phone,
+        status_code=2,
+        status_name="DELIVERED",
+        state=DeliveryState.DELIVERED,
+        status_date=datetime(2026, 1, 2, tzinfo=UTC),
+    )
+    console = Console(file=io.StringIO(), width=80)
+    console.print(table_of([(key, status)]))
+    text = console.file.getvalue()  # type: ignore[attr-defined] # it is a StringIO
+    lines = text.splitlines()
+    width = lines[1].index("State")
+    assert "".join(line[:width].strip() for line in lines[3:]) == key
+    assert {"DELIVERED", phone} <= set(text.split())
+    assert max(map(len, lines)) <= 80
 
 
 @needs_terminals

@@ -281,4 +281,4 @@ def test_a_full_disk_is_one_line() -> None:
     with open("/dev/full", "w") as full:
         exit_code, _, errors = finish(start("demo", "--messages", "100", stdout=full))
     assert exit_code == 1
-    assert errors.splitlines()[4:] == ["Error: [Errno 28] No space left on device"]
+    assert errors.splitlines()[4:] == ["Error: No space left on device"]

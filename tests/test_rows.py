@@ -1,5 +1,6 @@
 """What a check reads and writes: formats in, formats out, no network."""
 
+import csv
 import io
 import json
 import tracemalloc
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from statuslookup import CustomId, DeliveryState, GreenAPI, MessageStatus, Receipt, SMSFire, StatusStatistic
+from statuslookup._cells import large_cells
 from statuslookup._results import (
     GREENAPI_FIELDS,
     SMSFIRE_FIELDS,
@@ -22,7 +24,15 @@ from statuslookup._results import (
     Tally,
     state_of_statistic,
 )
-from statuslookup._rows import Input, InputError, Keys, Lines, Row, greenapi_keys, smsfire_keys
+from statuslookup._rows import (
+    Input,
+    InputError,
+    Keys,
+    Lines,
+    Row,
+    greenapi_keys,
+    smsfire_keys,
+)
 
 SMSFIRE = smsfire_keys(SMSFire("t").check, custom_ids=False)
 GREEN = greenapi_keys(GreenAPI(1, "t").check)
@@ -136,7 +146,7 @@ def test_names_of_columns_are_made_unique() -> None:
         ('{"id": 1}\n{"id": 2, "x": 1e999}\n{"id": 2}\n', 2, "too large"),
         ('{"id": 1}\n{"id": 2, "x": [{"y": -1e999}]}\n{"id": 2}\n', 2, "too large"),
         ('{"id": 1}\n{"id": 2, "x": NaN}\n{"id": 2}\n', 2, "NaN is not JSON"),
-        ('{"id": 1}\n{"id": ' + "1" * 5000 + '}\n{"id": 2}\n', 2, ""),
+        ('{"id": 1}\n{"id": ' + "1" * 5000 + '}\n{"id": 2}\n', 2, "line 2: an integer has too many digits"),
         ("1\nnot a key\n2\n", 2, "a customId has"),
     ],
 )
@@ -152,18 +162,62 @@ def test_a_bad_row_has_an_error_with_its_line_and_the_rest_goes_on(
     assert problem in bad.error
 
 
-def test_a_quote_that_is_not_closed_is_a_row_that_names_all_its_lines() -> None:
-    first, bad = rows('id,n\n1,\n2,"torn\n3,\n4,\n')
+@pytest.mark.parametrize(
+    ("torn", "last"),
+    [('2,"torn\n3,\n4,\n', 5), ('2,"torn\n3,\n4,"x"\n5,\n', 5), ('2,"a\nb","torn\n4,\n', 5)],
+    ids=["to the end", "to the next quote", "after a good one"],
+)
+def test_a_quote_that_is_not_closed_is_a_row_that_names_all_its_lines(torn: str, last: int) -> None:
+    first, bad, *others = rows(f"id,n\n1,\n{torn}")
     assert first.key == 1
-    assert bad.error is not None
-    assert bad.error.startswith("lines 3 to 5: not CSV")
+    assert bad.error == (
+        f"lines 3 to {last}: a quote of the row that begins in line 3 is not closed; no row up to line {last}"
+        ' was looked up; close it, or write a quote inside quotes as ""'
+    )
+    assert [row.key for row in others] == [5] * ("5," in torn)
 
 
-def test_after_a_cell_that_is_too_long_the_rest_goes_on() -> None:
-    first, bad, last = rows("id,n\n1,\n2," + "x" * 200_000 + "\n3,\n")
-    assert (first.key, bad.key, last.key) == (1, None, 3)
+def test_a_quote_that_is_not_closed_in_the_last_line_or_the_header_says_what_to_do() -> None:
+    *_, bad = rows('id,n\n1,\n2,"torn')
+    assert bad.error == 'line 3: a quote is not closed; close it, or write a quote inside quotes as ""'
+    with pytest.raises(InputError, match="the header is not CSV: a quote is not closed; close it"):
+        rows('id,"n\n1,\n')
+
+
+@pytest.mark.parametrize("before", ["2,", "2," + "x" * 500_000 + ","], ids=["short", "long"])
+def test_a_quote_that_is_not_closed_costs_no_more_than_128_kib_of_rows(before: str) -> None:
+    good = [f"{id:04},{'x' * 90}" for id in range(3, 10_000)]
+    with large_cells():
+        bad, *others = rows(f'id,n,o\n{before}"torn\n' + "\n".join(good))
     assert bad.error is not None
-    assert bad.error.startswith("line 3: not CSV: field larger")
+    assert "is not closed" in bad.error
+    assert [row.key for row in others] == list(range(others[0].line, 10_000))
+    assert others[0].line == 3 + 2**17 // len(f"{good[-1]}\n") + 1
+
+
+def test_many_quotes_that_are_not_closed_are_read_in_linear_time() -> None:
+    found = rows("id,n\n" + '",a","b\n' * 200_000)
+    assert all("is not closed" in (row.error or "") for row in found)
+    assert found[-1].line > 100_000
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["x" * 200_000, "x" * (2**20 - 10), "x" * 500_000 + "\n" + "y" * 500_000, "x\n" * 65_000],
+    ids=["200,000", "a line", "two lines", "many lines"],
+)
+def test_a_cell_may_be_as_long_as_a_line(cell: str) -> None:
+    with large_cells():
+        first, long, last = rows(f'id,n\n1,\n2,"{cell}"\n3,\n')
+    assert (first.key, long.key, last.key) == (1, 2, 3)
+    assert long.values["n"] == cell
+
+
+def test_the_bound_of_a_cell_is_the_old_one_afterwards() -> None:
+    before = csv.field_size_limit()
+    with large_cells():
+        assert csv.field_size_limit() > before
+    assert csv.field_size_limit() == before
 
 
 @pytest.mark.parametrize(
@@ -216,7 +270,14 @@ def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "match"), [(b"\xff\xfei\x00d\x00", "UTF-16"), (b'[{"id": 1}]', "a JSON array")]
+    ("content", "match"),
+    [
+        (b"\xff\xfei\x00d\x00", "UTF-16"),
+        (b'[{"id": 1}]', "a JSON array"),
+        (b'{\n  "id": 1\n}\n', r"JSON over several lines; write one object a line \(jq -c \. does that\)"),
+        (b"PK\x03\x04\x14\x00\n", "a spreadsheet or a zip file; save it as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "a spreadsheet"),
+    ],
 )
 def test_what_cannot_be_read_at_all_says_why(content: bytes, match: str) -> None:
     with pytest.raises(InputError, match=match):
@@ -380,7 +441,7 @@ def test_a_torn_header_is_not_complete(size: int) -> None:
 )
 def test_an_end_that_is_no_beginning_of_one_record_is_refused(end: bytes) -> None:
     encoding = Csv(["state", "error"])
-    with pytest.raises(InputError, match=r"row [123] of the file to resume has a quote that is not closed"):
+    with pytest.raises(InputError, match=r"its row [123] has a quote that is not closed"):
         list(encoding.records(io.BytesIO(encoding.header + b"1,\n" + end)))
 
 
