@@ -25,11 +25,12 @@ import logging
 from ._client import StatusClient
 from ._clock import Clock, Timer
 from ._http import Transport
-from ._limiter import Limiter, LimiterStats, Pacing, Slot, TokenBucket
+from ._limiter import Limiter, Pacing, Slot, TokenBucket
 from ._model import (
     ClientStats,
     CustomId,
     DeliveryState,
+    LimiterStats,
     MessageKey,
     MessageStatus,
     Outcome,

@@ -9,7 +9,7 @@ from typing import Final, Literal, Protocol, Self, TypeAlias, get_args
 from attrs import frozen
 
 from ._clock import SYSTEM_CLOCK, Clock, Timer
-from ._model import RateLimit
+from ._model import LimiterStats, RateLimit
 from .errors import WrongLoopError
 
 Pacing: TypeAlias = Literal["auto", "answers", "grants"]
@@ -20,9 +20,8 @@ _PROBE_AFTER: Final = 30.0
 _FREEZE_MARGIN: Final = 0.1
 _SAMPLES: Final = 20
 _SAMPLES_FOR_CREDIT: Final = 5
+# HTTP clients keep a connection for 5 s or longer.
 _COLD_AFTER: Final = 3.0
-"""The seconds without a request after which the next one may have to open a connection: HTTP clients keep
-one for 5 s or longer."""
 _SAMPLES_TO_CHOOSE: Final = 10
 _CHOOSE_EVERY: Final = 5
 _CHOOSE_GRANTS_BELOW: Final = 0.60
@@ -31,26 +30,6 @@ _DISTRUST_GRANTS: Final = 600.0
 _LEAST_MARGIN: Final = 0.05
 _MOST_MARGIN: Final = 0.2
 _MOST_IN_FLIGHT: Final = 16
-
-
-@frozen(kw_only=True)
-class LimiterStats:
-    """What a ``TokenBucket`` is doing at this moment.
-
-    ``rate`` is in requests a second, ``waiting`` and ``in_flight`` count slots, ``rejections`` counts the
-    answers with 429 so far, and ``frozen_for`` is in seconds.
-    """
-
-    rate: float
-    """The requests a second that it allows at most."""
-    waiting: int
-    """The slots that are waited for."""
-    in_flight: int
-    """The slots that are in use."""
-    rejections: int
-    """The requests that were answered 429, of all clients that share the bucket."""
-    frozen_for: float
-    """The seconds until it may grant the next slot."""
 
 
 class Slot(Protocol):

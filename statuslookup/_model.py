@@ -203,6 +203,26 @@ class RateLimit:
 
 
 @frozen(kw_only=True)
+class LimiterStats:
+    """What a ``TokenBucket`` is doing at this moment.
+
+    ``rate`` is in requests a second, ``waiting`` and ``in_flight`` count slots, ``rejections`` counts the
+    answers with 429 so far, and ``frozen_for`` is in seconds.
+    """
+
+    rate: float
+    """The requests a second that it allows at most."""
+    waiting: int
+    """The slots that are waited for."""
+    in_flight: int
+    """The slots that are in use."""
+    rejections: int
+    """The requests that were answered 429, of all clients that share the bucket."""
+    frozen_for: float
+    """The seconds until it may grant the next slot."""
+
+
+@frozen(kw_only=True)
 class ClientStats:
     """What a client did since it was made, and what it is doing at this moment.
 

@@ -83,7 +83,8 @@ def test_a_provider_that_always_fails_is_5(
 
 
 def test_a_provider_that_fails_once_among_answers_is_1(url: str, sandbox: Sandbox) -> None:
-    sandbox.instances[1101000001].fault = lambda number: None if number == 1 else 503
+    answered = iter([None])
+    sandbox.instances[1101000001].fault = lambda _: next(answered, 503)
     options = ("--rate", "off", "--timeout", "0.5")
     result = run("get", "green", "STORY1", "STORY2", "--api-url", url, *options)
     assert result.exit_code == 1
