@@ -16,8 +16,8 @@ def open_quote_in(first: int, last: int) -> str:
     if first == last:
         return OPEN_QUOTE
     return (
-        f"a quote of the row that begins in line {first} is not closed; no row up to line {last} was"
-        f" looked up; {_WHAT_TO_DO}"
+        f"a quote of the row that begins in line {first} is not closed, or not at the end of its cell; no row"
+        f" up to line {last} was looked up; {_WHAT_TO_DO}"
     )
 
 
@@ -58,10 +58,11 @@ class RecordLines:
 
 @contextmanager
 def large_cells() -> Generator[None]:
-    """Let cells of CSV be as long as lines are, until the block ends.
+    """Let a cell of CSV be as long as its line, until the block ends.
 
     Python's own bound, 128 KiB, is there for those who read what has no bounds; lines have one here, and
-    what a check wrote itself may be longer. It is one for the whole process, so whoever owns that decides.
+    a line that a check wrote itself may be longer. It is one for the whole process, so whoever owns that
+    decides.
     """
     before = csv.field_size_limit(_MOST_CELL_CHARACTERS)
     try:

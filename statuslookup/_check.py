@@ -1,7 +1,6 @@
 """The check of a whole input: every row is looked up, and has one row in the output."""
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -31,7 +30,6 @@ class _Place(Generic[KeyT]):
     """The place of a row in the output; ``data`` is ``None`` while its key is looked up."""
 
     row: Row[KeyT]
-    read_at: float
     data: bytes | None = None
 
 
@@ -41,8 +39,9 @@ class Check(Generic[KeyT, AnswerT]):
     Memory is bounded: rows are read as the lookups go on, and no more than ten thousand are looked up or
     wait for their turn in the output.
     What shows that all further lookups would fail too (the credentials, the quota, a provider that cannot
-    be reached) ends the check, and is not written; a later check can go on from there. A lookup that is late,
-    or that the provider failed, shows it if no other lookup was answered in the second half of its time.
+    be reached) ends the check, and is not written; a later check can go on from there. Lookups that are late,
+    or that the provider failed, show it if they are more than one request's ``batch`` with no answer between
+    them; until that is decided, their rows are held back.
     """
 
     def __init__(
@@ -57,6 +56,7 @@ class Check(Generic[KeyT, AnswerT]):
         ordered: bool = True,
         only_open: bool = False,
         may_block: bool = False,
+        batch: int = 200,
     ) -> None:
         self.tally = Tally() if tally is None else tally
         self.bytes_done = 0
@@ -79,7 +79,10 @@ class Check(Generic[KeyT, AnswerT]):
         self._ready: list[bytes] = []
         self._is_flush_due = False
         self._problem: OSError | None = None
-        self._answered_at = -math.inf
+        # A single key tells little.
+        self._most_doubtful = max(batch, 10)
+        self._doubtful: list[tuple[_Place[KeyT], StatusLookupError]] = []
+        self._has_answers = False
 
     async def run(self, client: StatusClient[KeyT, AnswerT]) -> None:
         """Check the whole input. However it ends, what is done is written, and whole rows only."""
@@ -116,7 +119,7 @@ class Check(Generic[KeyT, AnswerT]):
             self._room.clear()
             await self._room.wait()
         self._places += 1
-        place = _Place(row, _now())
+        place = _Place(row)
         if self._ordered:
             self._in_order.append(place)
         return place
@@ -139,26 +142,38 @@ class Check(Generic[KeyT, AnswerT]):
 
     def _take(self, outcome: Outcome[KeyT, AnswerT]) -> None:
         error = outcome.error
-        places = self._waiting[outcome.key]
-        if error is not None and self._ends_all(error, places[0].read_at):
+        if isinstance(error, AuthenticationError | QuotaExceededError | TransportError):
             raise error
+        places = self._waiting[outcome.key]
         place = places.popleft()
         if not places:
             del self._waiting[outcome.key]
+        if isinstance(error, PASSING):
+            self._doubtful.append((place, error))
+            # Where nobody else is asked for, nothing that comes later decides.
+            if len(self._doubtful) > self._most_doubtful or not (self._waiting or self._has_answers):
+                raise error
+            if not self._waiting:
+                self._settle_doubtful()
+            return
+        self._has_answers = True
+        self._settle_doubtful()
         if error is not None:
-            self.tally.failed += 1
-            self._settle(place, self._results.failed(place.row, str(error)))
+            self._settle_failed(place, error)
         else:
-            self._answered_at = _now()
             values, state = self._results.found(place.row, outcome.status)
             self.tally.add_state(state)
             self._settle(place, values)
 
-    def _ends_all(self, error: StatusLookupError, asked_at: float) -> bool:
-        """True if the error says that no other lookup would fare better."""
-        if isinstance(error, PASSING):
-            return self._answered_at <= (asked_at + _now()) / 2
-        return isinstance(error, AuthenticationError | QuotaExceededError | TransportError)
+    def _settle_doubtful(self) -> None:
+        """Take what failed for rows' own errors, because the provider answers others."""
+        doubtful, self._doubtful = self._doubtful, []
+        for place, error in doubtful:
+            self._settle_failed(place, error)
+
+    def _settle_failed(self, place: _Place[KeyT], error: StatusLookupError) -> None:
+        self.tally.failed += 1
+        self._settle(place, self._results.failed(place.row, str(error)))
 
     def _settle(self, place: _Place[KeyT], values: dict[str, object]) -> None:
         data = place.data = self._encoding.encode(values)
@@ -195,7 +210,3 @@ class Check(Generic[KeyT, AnswerT]):
         if ready:
             self._sink.write(b"".join(ready))
             self.written += len(ready)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -202,6 +202,7 @@ class _Job:
             ordered=not options["unordered"],
             only_open=options["only_open"],
             may_block=opened.may_block,
+            batch=service.provider.max_batch,
         )
         self._client: StatusClient[Any, Any] = StatusClient(
             service.provider, timeout=options["timeout"], retry=_PATIENT

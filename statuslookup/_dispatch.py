@@ -296,16 +296,11 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             logger.info("%s answers again", self._provider.name)
         self._is_failing = problem is not None
 
-    async def aclose(self) -> None:
-        """Cancel what is under way, and return when nothing is."""
+    def stop(self) -> set[asyncio.Task[None]]:
+        """Ask for no slot any more, and return the requests that are under way."""
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._tasks:
-            # Once: a second time would cut off what the transport does to clean up.
-            if not task.cancelling():
-                task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        return self._tasks.copy()
 
 
 class _SlotUnused(Exception):

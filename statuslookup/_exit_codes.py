@@ -22,7 +22,7 @@ INTERRUPTED = 130
 
 EXIT_CODES = (
     f"Exit codes: 0 all found, {FAILED} some unknown or failed, {USAGE} usage, {REFUSED} credentials refused,"
-    f" {USED_UP} quota used up, {UNREACHABLE} provider unreachable, {INTERRUPTED} interrupted."
+    f" {USED_UP} quota used up, {UNREACHABLE} provider unreachable or failing, {INTERRUPTED} interrupted."
 )
 
 

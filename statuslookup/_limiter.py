@@ -20,7 +20,7 @@ _PROBE_AFTER: Final = 30.0
 _FREEZE_MARGIN: Final = 0.1
 _SAMPLES: Final = 20
 _SAMPLES_FOR_CREDIT: Final = 5
-# HTTP clients keep a connection for 5 s or longer.
+# HTTP clients keep a connection that nobody uses for 5 s or longer.
 _COLD_AFTER: Final = 3.0
 _SAMPLES_TO_CHOOSE: Final = 10
 _CHOOSE_EVERY: Final = 5
@@ -89,19 +89,19 @@ class TokenBucket:
     A token bucket of capacity 1: first come, first served, nothing is saved up while it is idle or late.
 
     ``pacing="answers"`` sends one request at a time, and the next one ``limit.interval`` after the answer,
-    less half of the smallest round trip seen since the last break of 3 s. What opens a connection is not
-    looked at, nor is the first round trip after a break. The provider counted the request before it answered,
-    so two requests are never counted closer together than the interval: under a fixed window, a sliding
-    window and strict spacing alike. An answer and the next request together are on their ways for half the
-    smallest round trip at least, as long as neither way gets more than twice as quick. A request without an
-    answer keeps its slot until it failed, and one interval more.
+    less half of the smallest round trip seen since the last break (of 3 s, or two intervals). What opens a
+    connection is not looked at, nor is the first round trip after a break. The provider counted the request
+    before it answered, so two requests are never counted closer together than the interval: under a fixed
+    window, a sliding window and strict spacing alike. An answer and the next request together are on their
+    ways for half the smallest round trip at least, as long as neither way gets more than twice as quick. A
+    request without an answer keeps its slot until it failed, and one interval more.
 
     ``pacing="grants"`` sends a request every ``limit.interval`` plus 5 to 20 % for the jitter that it sees,
     up to 16 in flight. It holds fixed and sliding windows as long as the way to the provider does not vary
     by more than that extra time, ``limit.limit`` times; it does not promise strict spacing.
 
     ``pacing="auto"`` uses "answers", and "grants" while round trips are so long that "answers" would reach
-    less than 60 % of the limit. A break of 3 s sends it back to "answers", and a 429 for ten minutes.
+    less than 60 % of the limit. A break sends it back to "answers", and a 429 does so for ten minutes.
 
     A 429 freezes the bucket for what the provider asks, ``max_freeze`` seconds at most, or for one period
     and a tenth; and it halves the rate, once for all requests that were under way. After 30 s without a 429
@@ -241,7 +241,7 @@ class TokenBucket:
         if self._rung and now - self._calm_since >= _PROBE_AFTER:
             self._calm_since = now
             self._change_rung(-1)
-        if not self._in_flight and now - self._answered_at > _COLD_AFTER:
+        if not self._in_flight and now - self._answered_at > max(_COLD_AFTER, 2 * self._interval):
             slot.opened_connection = True
             self._forget_round_trips()
         self._in_flight.add(slot)
@@ -269,7 +269,7 @@ class TokenBucket:
     async def _wait(self, slot: "BucketSlot") -> None:
         await self._turn_of(slot)
         while self._clock.time() < self._ready_at or not self._has_room:
-            # A 429 came between the turn and this: it is put off, and stays the first.
+            # A 429, a failure or a change of mode came between the turn and this: it stays the first.
             await self._turn_of(slot, is_first=True)
         # The task may run much later than its turn came: the interval counts from here.
         self._grant(slot, self._clock.time())
@@ -357,7 +357,7 @@ class TokenBucket:
 
 
 class BucketSlot:
-    """A slot of a ``TokenBucket``; ``opened_connection`` says that its time tells nothing about the way."""
+    """A slot of a ``TokenBucket``; if it ``opened_connection``, or may have, its time is not looked at."""
 
     __slots__ = ("_bucket", "granted_at", "opened_connection", "steps_before")
 

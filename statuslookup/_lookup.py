@@ -29,6 +29,7 @@ class Line(Generic[KeyT, AnswerT]):
         self.lookups = 0
         self.deadlines = Deadlines(clock)
         self._feeders: set[asyncio.Task[bool]] = set()
+        self._cancelled: set[asyncio.Task[Any]] = set()
 
     def look_up(
         self, key: KeyT, timeout: float | None, loop: asyncio.AbstractEventLoop
@@ -56,12 +57,13 @@ class Line(Generic[KeyT, AnswerT]):
         """End every lookup with the error, and return when no task is left."""
         self.batcher.close(error)
         # The keys themselves may close the client; their task ends when it comes to the next one.
-        feeders = self._feeders - {asyncio.current_task()}
-        for feeder in feeders:
-            feeder.cancel()
-        await self.dispatcher.aclose()
-        if feeders:
-            await asyncio.wait(feeders)
+        tasks = self._feeders - {asyncio.current_task()} | self.dispatcher.stop()
+        for task in tasks - self._cancelled:
+            task.cancel()
+        # A second time would cut off what they do to clean up.
+        self._cancelled |= tasks
+        if tasks:
+            await asyncio.wait(tasks)
 
     def too_late(self, entry: Entry[KeyT, AnswerT], timeout: float) -> StatusLookupError:
         """Say where a lookup's time went; what others waited for the key before it does not count.

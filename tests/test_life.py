@@ -7,6 +7,7 @@ from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -98,6 +99,29 @@ async def test_closing_in_the_same_iteration_as_an_answer(noise: list[dict[str, 
         [end] = await asyncio.gather(lookup, return_exceptions=True)
         assert end == 10 or isinstance(end, ClosedError)
         assert other_tasks() == set()
+
+
+@pytest.mark.virtual_time
+async def test_closing_in_the_moment_in_which_a_transports_own_timeout_passes() -> None:
+    class Connecting(FakeServer):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            connecting.append(asyncio.current_task())
+            # As anyio does it, which tries one address after another.
+            with anyio.move_on_after(0.25):
+                await asyncio.Event().wait()
+            return await super().handle_async_request(request)
+
+    connecting: list[Any] = []
+    client = new_client(Connecting(latency=1000.0), clock=LoopClock())
+    lookup = asyncio.create_task(client.get(1, timeout=None))
+    await asyncio.sleep(0.25)
+    # The timeout has cancelled the task, which does not know it yet.
+    assert connecting[0].cancelling()
+    closed_at = asyncio.get_running_loop().time()
+    await client.aclose()
+    assert asyncio.get_running_loop().time() - closed_at < 1
+    with pytest.raises(ClosedError):
+        await lookup
 
 
 @pytest.mark.virtual_time

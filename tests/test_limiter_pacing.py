@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+from statuslookup import RateLimit
+
 from .turns import Journal, journal, now, take_turns
 
 virtual_time = pytest.mark.virtual_time
@@ -114,6 +116,25 @@ async def test_a_break_leads_back_to_answers_for_connections_are_opened_anew() -
     await asyncio.sleep(3.1)
     await log.ask("after a break", takes=0.9)
     assert "by answers" in repr(log.bucket)
+
+
+@virtual_time
+async def test_an_answer_that_is_long_in_coming_is_no_break() -> None:
+    log = journal()
+    await take_turns(log.bucket, 11, takes=0.9)
+    first = log.ask("first", takes=10.0)
+    await asyncio.sleep(9)
+    await log.ask("second", takes=0.9)
+    assert "by grants" in repr(log.bucket)
+    await first
+
+
+@virtual_time
+async def test_a_long_interval_is_no_break() -> None:
+    log = journal(RateLimit(1, per=10.0), pacing="grants")
+    await take_turns(log.bucket, 30, takes=0.2)
+    await asyncio.gather(log.ask("a"), log.ask("b"))
+    assert log.granted["b"] - log.granted["a"] == pytest.approx(10.5)
 
 
 @virtual_time

@@ -7,7 +7,7 @@ import pytest
 
 from statuslookup import TokenBucket
 
-from .turns import TWO_A_SECOND, enter, journal, now, queue, run_what_is_ready
+from .turns import TWO_A_SECOND, enter, journal, now, queue, run_what_is_ready, take_turns
 from .virtual_time import ManualClock
 
 virtual_time = pytest.mark.virtual_time
@@ -132,3 +132,23 @@ async def test_a_turn_that_came_in_the_moment_of_a_429_is_put_off_and_stays_the_
     await asyncio.gather(second, third)
     assert list(log.granted) == ["second", "third"]
     assert log.granted["second"] == pytest.approx(5.6)
+
+
+@virtual_time
+async def test_a_turn_that_came_in_the_moment_of_a_change_to_answers_waits_for_what_is_under_way() -> None:
+    log = journal()
+    await take_turns(log.bucket, 11, takes=0.9)
+    assert "by grants" in repr(log.bucket)
+    first, second = await enter(log.bucket), await enter(log.bucket)
+    answer = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_at(log.bucket._ready_at, answer.set_result, None)
+    third = log.ask("third")
+    await answer
+    first.rejected(0.0)
+    assert "by answers" in repr(log.bucket)
+    await asyncio.sleep(3)
+    assert "third" not in log.granted
+    await first.__aexit__(None, None, None)
+    await second.__aexit__(None, None, None)
+    await third
+    assert log.bucket.stats().in_flight == 0

@@ -171,7 +171,8 @@ def test_a_quote_that_is_not_closed_is_a_row_that_names_all_its_lines(torn: str,
     first, bad, *others = rows(f"id,n\n1,\n{torn}")
     assert first.key == 1
     assert bad.error == (
-        f"lines 3 to {last}: a quote of the row that begins in line 3 is not closed; no row up to line {last}"
+        f"lines 3 to {last}: a quote of the row that begins in line 3 is not closed, or not at the end of"
+        f" its cell; no row up to line {last}"
         ' was looked up; close it, or write a quote inside quotes as ""'
     )
     assert [row.key for row in others] == [5] * ("5," in torn)

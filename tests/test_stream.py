@@ -327,6 +327,30 @@ async def test_the_keys_themselves_may_close_the_client() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_closing_twice_lets_the_keys_clean_up() -> None:
+    has_cleaned_up = False
+
+    async def keys() -> AsyncIterator[int]:
+        nonlocal has_cleaned_up
+        try:
+            yield 1
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(1)
+            has_cleaned_up = True
+
+    client = client_of(sandbox_of(10))
+    task = asyncio.create_task(outcomes(client, keys()))
+    await asyncio.sleep(10)
+    closing = asyncio.create_task(client.aclose())
+    await asyncio.sleep(0.5)
+    await client.aclose()
+    await closing
+    assert has_cleaned_up
+    with pytest.raises(ClosedError):
+        await task
+
+
 async def test_what_was_answered_before_the_client_was_closed_is_not_lost() -> None:
     client = client_of(sandbox_of(10))
     async with client, aclosing(client.stream(slowly(range(5)))) as stream:
