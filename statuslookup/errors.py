@@ -199,6 +199,13 @@ class LookupTimeoutError(StatusLookupError):
         self.in_flight = in_flight
         self.last_failure = last_failure
 
+    def fresh(self) -> Self:
+        """Return an equal error as any other does, with a ``last_failure`` of its own."""
+        error = super().fresh()
+        if self.last_failure is not None:
+            error.last_failure = self.last_failure.fresh()
+        return error
+
 
 class IncompleteError(StatusLookupError):
     """Some keys of a ``get_many`` failed; ``statuses`` holds what was found, ``errors`` the rest by key."""

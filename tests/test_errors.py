@@ -179,6 +179,10 @@ def test_a_timeout_says_why_the_last_attempt_failed() -> None:
         "0.00 s in flight; it had failed before: P: no connection could be made (after 3 attempts)"
     )
     assert error.last_failure is failure
+    fresh = error.fresh()
+    assert str(fresh) == str(error)
+    assert str(fresh.last_failure) == str(failure)
+    assert fresh.last_failure is not failure
     assert str(pickle.loads(pickle.dumps(error)).last_failure) == str(failure)  # noqa: S301 # our own
 
 
