@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from itertools import chain
 from typing import Generic
 
 from attrs import define
@@ -40,8 +41,8 @@ class Check(Generic[KeyT, AnswerT]):
     wait for their turn in the output.
     What shows that all further lookups would fail too (the credentials, the quota, a provider that cannot
     be reached) ends the check, and is not written; a later check can go on from there. Lookups that are late,
-    or that the provider failed, show it if they are more than one request's ``batch`` with no answer between
-    them; until that is decided, their rows are held back.
+    or that the provider failed, show it if their keys are more than one request's ``batch`` with no answer
+    between them; until that is decided, their rows are held back.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Check(Generic[KeyT, AnswerT]):
         self._problem: OSError | None = None
         # A single key tells little.
         self._most_doubtful = max(batch, 10)
-        self._doubtful: list[tuple[_Place[KeyT], StatusLookupError]] = []
+        self._doubtful: dict[KeyT, list[tuple[_Place[KeyT], StatusLookupError]]] = {}
         self._has_answers = False
 
     async def run(self, client: StatusClient[KeyT, AnswerT]) -> None:
@@ -149,7 +150,7 @@ class Check(Generic[KeyT, AnswerT]):
         if not places:
             del self._waiting[outcome.key]
         if isinstance(error, PASSING):
-            self._doubtful.append((place, error))
+            self._doubtful.setdefault(outcome.key, []).append((place, error))
             # Where nobody else is asked for, nothing that comes later decides.
             if len(self._doubtful) > self._most_doubtful or not (self._waiting or self._has_answers):
                 raise error
@@ -157,7 +158,8 @@ class Check(Generic[KeyT, AnswerT]):
                 self._settle_doubtful()
             return
         self._has_answers = True
-        self._settle_doubtful()
+        if self._doubtful:
+            self._settle_doubtful()
         if error is not None:
             self._settle_failed(place, error)
         else:
@@ -167,8 +169,8 @@ class Check(Generic[KeyT, AnswerT]):
 
     def _settle_doubtful(self) -> None:
         """Take what failed for rows' own errors, because the provider answers others."""
-        doubtful, self._doubtful = self._doubtful, []
-        for place, error in doubtful:
+        doubtful, self._doubtful = self._doubtful, {}
+        for place, error in chain.from_iterable(doubtful.values()):
             self._settle_failed(place, error)
 
     def _settle_failed(self, place: _Place[KeyT], error: StatusLookupError) -> None:

@@ -259,6 +259,22 @@ async def test_a_batch_that_always_fails_is_its_rows_error_and_nobody_elses(
 
 
 @pytest.mark.virtual_time
+async def test_one_key_of_many_rows_that_always_fails_does_not_end_it() -> None:
+    sandbox, out = sandbox_of(400), io.BytesIO()
+    stuck = Stuck(sandbox, b'"300"', 0.0)
+    sandbox.fault = lambda number: 503 if stuck.is_asked else None
+    content = ids(200) + "300\n" * 500 + ids(100, first=301)
+    limiter = TokenBucket(RateLimit(2), clock=LoopClock())
+    async with client_of(stuck, limiter=limiter) as client:
+        check = check_of(source_of(content), out)
+        await check.run(client)
+    errors = [row["error"] for row in written(out)]
+    assert errors[:200] == [None] * 200
+    assert all("status 503" in error for error in errors[200:700])
+    assert len(errors) == check.written == 800
+
+
+@pytest.mark.virtual_time
 async def test_a_provider_that_never_answers_in_time_ends_it() -> None:
     out = io.BytesIO()
     async with client_of(Stuck(sandbox_of(1), b"ids", 1000.0), timeout=5.0) as client:
