@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from opentelemetry.instrumentation import httpx as otel_httpx
 from opentelemetry.instrumentation._semconv import _OpenTelemetrySemanticConventionStability
-from opentelemetry.instrumentation.httpx import AsyncOpenTelemetryTransport, HTTPXClientInstrumentor
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -98,30 +98,22 @@ async def test_global_instrumentation_records_no_secret(
     check_telemetry(case, telemetry, watch, server)
 
 
+# The transport, and what OpenTelemetry wraps around it; its types know httpx's alone.
+INSTRUMENTED: dict[str, tuple[Any, Any]] = {
+    "httpx": (httpx.AsyncHTTPTransport, otel_httpx.AsyncOpenTelemetryTransport),
+    "httpx2": (httpx2.AsyncHTTPTransport, otel_httpx.AsyncOpenTelemetryTransportHttpx2),
+}
+
+
 @BOTH
 @pytest.mark.parametrize("path", TELEMETRY_PATHS)
+@pytest.mark.parametrize("library", INSTRUMENTED)
 async def test_an_instrumented_transport_records_no_secret(
-    case: Case, path: str, telemetry: Telemetry, watch: Watch
+    case: Case, library: str, path: str, telemetry: Telemetry, watch: Watch
 ) -> None:
-    inner = httpx.AsyncHTTPTransport()
-    transport = AsyncOpenTelemetryTransport(
-        inner, tracer_provider=telemetry.tracers, meter_provider=telemetry.meters
-    )
-    with Server(TELEMETRY_PATHS[path]) as server:
-        await end_of(case, server.url, watch, transport=transport)
-        await inner.aclose()
-    check_telemetry(case, telemetry, watch, server)
-
-
-@BOTH
-@pytest.mark.parametrize("path", TELEMETRY_PATHS)
-async def test_an_instrumented_transport_of_httpx2_records_no_secret(
-    case: Case, path: str, telemetry: Telemetry, watch: Watch
-) -> None:
-    inner: Any = httpx2.AsyncHTTPTransport()  # OpenTelemetry's types know httpx's alone
-    transport = otel_httpx.AsyncOpenTelemetryTransportHttpx2(
-        inner, tracer_provider=telemetry.tracers, meter_provider=telemetry.meters
-    )
+    new_transport, instrumented = INSTRUMENTED[library]
+    inner = new_transport()
+    transport = instrumented(inner, tracer_provider=telemetry.tracers, meter_provider=telemetry.meters)
     with Server(TELEMETRY_PATHS[path]) as server:
         await end_of(case, server.url, watch, transport=transport)
         await inner.aclose()
