@@ -25,8 +25,8 @@ import httpx
 from aiodataloader import DataLoader
 
 from statuslookup import MessageStatus, SMSFire, StatusClient
+from statuslookup.providers.smsfire.provider import _read
 from statuslookup.sandbox import Sandbox
-from statuslookup.smsfire import _read
 
 COROUTINES = 10_000
 MAX_BATCH = 200

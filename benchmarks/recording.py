@@ -14,12 +14,12 @@ from typing import Any
 from rich.console import Console
 
 from statuslookup import DeliveryState, MessageStatus, SMSFire, StatusClient
-from statuslookup._check import Check
 from statuslookup._clock import SYSTEM_CLOCK
-from statuslookup._display import CheckProgress, Progressed, summary_of
-from statuslookup._files import StreamSink
-from statuslookup._results import SMSFIRE_FIELDS, JsonLines, Results
-from statuslookup._rows import Input, Lines, smsfire_keys
+from statuslookup.cli.display import CheckProgress, Progressed, summary_of
+from statuslookup.cli.table.check import Check
+from statuslookup.cli.table.files import StreamSink
+from statuslookup.cli.table.results import SMSFIRE_FIELDS, JsonLines, Results
+from statuslookup.cli.table.rows import Input, Lines, smsfire_keys
 from statuslookup.sandbox import Sandbox
 
 PICTURE = Path(__file__).parent.parent / "docs" / "check.svg"

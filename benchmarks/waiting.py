@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 from typing import TypeAlias, get_args
 
-from statuslookup import MessageStatus, SMSFire, StatusClient
+from statuslookup import MessageKey, MessageStatus, SMSFire, StatusClient
 from statuslookup.sandbox import Counting, Sandbox
-from statuslookup.smsfire import MessageKey
 
 Client: TypeAlias = StatusClient[MessageKey, MessageStatus]
 

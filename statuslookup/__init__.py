@@ -22,10 +22,12 @@ Lookups travel in as few requests as the provider's rules allow, and never in mo
 
 import logging
 
+from . import errors
 from ._client import StatusClient
 from ._clock import Clock, Timer
-from ._http import Transport
-from ._limiter import Limiter, Pacing, Slot, TokenBucket
+from ._engine.retry import RetryPolicy
+from ._http.sender import Transport
+from ._limits.token_bucket import Limiter, Pacing, Slot, TokenBucket
 from ._model import (
     ClientStats,
     CustomId,
@@ -38,8 +40,6 @@ from ._model import (
     Receipt,
     StatusStatistic,
 )
-from ._provider import Provider
-from ._retry import RetryPolicy
 from ._wire import Request, Response, Secret
 from .errors import (
     AuthenticationError,
@@ -57,8 +57,7 @@ from .errors import (
     TransportError,
     WrongLoopError,
 )
-from .greenapi import GreenAPI
-from .smsfire import SMSFire
+from .providers import Exchange, GreenAPI, Provider, SMSFire
 
 __version__ = "0.1.0"
 
@@ -70,6 +69,7 @@ __all__ = [
     "CustomId",
     "DecodeError",
     "DeliveryState",
+    "Exchange",
     "GreenAPI",
     "IncompleteError",
     "Limiter",
@@ -104,10 +104,10 @@ __all__ = [
     "WrongLoopError",
 ]
 
-# Rooms are private: help(), tracebacks and pickles name the place from which these are imported.
+# help(), tracebacks and pickles name the place from which these are imported.
 for _name in __all__:
     _value = globals()[_name]
-    if isinstance(_value, type) and "._" in _value.__module__:
+    if isinstance(_value, type) and _value.__module__ != errors.__name__:
         _value.__module__ = __name__
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -2,13 +2,13 @@
 
 import sys
 
-from ._exit_codes import INTERRUPTED, USAGE
+from .cli.exit_codes import INTERRUPTED, USAGE
 
 
 def main() -> None:
     """Run the command line, or say in one line what to install for it."""
     try:
-        from ._cli import commands
+        from .cli.main import commands
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in ("click", "rich"):
             raise

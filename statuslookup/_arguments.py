@@ -1,5 +1,7 @@
 """What an argument has to be, said before anything else is done with it."""
 
+import math
+
 
 def check_methods(argument: str, value: object, methods: tuple[str, ...], expected: str) -> None:
     """Raise a ``TypeError`` that says what to pass, unless the value is an object with the methods."""
@@ -7,3 +9,33 @@ def check_methods(argument: str, value: object, methods: tuple[str, ...], expect
         raise TypeError(f"{argument} is {expected}, not {value.__name__} itself")
     if not all(callable(getattr(value, method, None)) for method in methods):
         raise TypeError(f"{argument} is {expected}, not {type(value).__name__}")
+
+
+def number(
+    argument: str,
+    value: object,
+    *,
+    what: str = "a number",
+    above: float = -math.inf,
+    least: float = -math.inf,
+) -> float:
+    """Return the value as a float; what is no finite number ``above`` or at ``least`` that is refused.
+
+    A bool is no number. ``what`` is said of the argument in the text of a ``TypeError``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{argument} is {what}, not {type(value).__name__}")
+    if not (value > above and value >= least and -math.inf < value < math.inf):
+        bound = f"above {above:g}" if above > -math.inf else f"{least:g} or more"
+        raise ValueError(f"{argument} must be {bound} and finite, not {value}")
+    return float(value)
+
+
+def whole(argument: str, value: object, *, least: int, most: int | None = None) -> int:
+    """Return the value; what is no integer from ``least`` to ``most`` is refused. A bool is no integer."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{argument} is an int, not {type(value).__name__}")
+    if value < least or (most is not None and value > most):
+        bound = f"{least} or more" if most is None else f"{least} to {most}"
+        raise ValueError(f"{argument} must be {bound}, not {value}")
+    return value

@@ -1,7 +1,6 @@
 """The client: many concurrent lookups in, as few requests as the provider's rules allow out."""
 
 import asyncio
-import math
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
@@ -11,27 +10,20 @@ from typing import Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar, ov
 
 import anyio
 
-from ._arguments import check_methods
-from ._batcher import Batcher
-from ._bulk import Ends, ends_of
+from ._arguments import check_methods, number
 from ._clock import SYSTEM_CLOCK, Clock
-from ._dispatch import Dispatcher
-from ._http import Sender, Transport
-from ._limiter import Limiter
-from ._lookup import Line
+from ._engine.bulk import Ends, ends_of
+from ._engine.dispatcher import Dispatcher
+from ._engine.lanes import Batcher
+from ._engine.lookup import Line
+from ._engine.retry import RetryPolicy
+from ._http.sender import Sender, Transport
+from ._limits.budgets import SharedBucket
+from ._limits.token_bucket import Limiter
+from ._limits.unlimited import Unlimited
 from ._model import AnswerT, ClientStats, KeyT, MessageKey, Outcome
-from ._provider import Provider
-from ._register import SharedBucket
-from ._retry import RetryPolicy
-from ._unlimited import Unlimited
-from .errors import (
-    AuthenticationError,
-    ClosedError,
-    IncompleteError,
-    QuotaExceededError,
-    StatusLookupError,
-    WrongLoopError,
-)
+from .errors import ClosedError, IncompleteError, StatusLookupError, WrongLoopError
+from .providers.base import Provider
 
 _Timeout: TypeAlias = float | Literal["client"] | None
 
@@ -73,10 +65,6 @@ class StatusClient(Generic[KeyT, AnswerT]):
         transport: Transport | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        if isinstance(linger, bool) or not isinstance(linger, int | float):
-            raise TypeError(f"linger is a number of seconds, not {type(linger).__name__}")
-        if not 0 <= linger < math.inf:
-            raise ValueError(f"linger must be 0 or more seconds, not {linger}")
         check_methods("provider", provider, ("check", "exchange"), "an SMSFire or a GreenAPI")
         check_methods("retry", retry, ("delay",), "a RetryPolicy, such as RetryPolicy(attempts=3)")
         if limiter is not None:
@@ -90,7 +78,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         self._timeout = _checked_timeout(timeout)
         self._limiter = limiter
         self._retry = retry
-        self._linger = float(linger)
+        self._linger = number("linger", linger, what="a number of seconds", least=0)
         self._transport = transport
         self._clock = clock
         self._context = copy_context()
@@ -157,7 +145,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         wanted = dict.fromkeys(check(key) for key in keys)
         statuses: dict[KeyT, AnswerT | None] = {}
         errors: dict[KeyT, StatusLookupError] = {}
-        refusal: AuthenticationError | QuotaExceededError | None = None
+        refusal: StatusLookupError | None = None
         async with aclosing(self._ends_of(wanted, timeout)) as batches:
             async for ends in batches:
                 for key, end in ends:
@@ -166,7 +154,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
                         raise end.fresh()
                     if isinstance(end, StatusLookupError):
                         errors[key] = end
-                        if isinstance(end, AuthenticationError | QuotaExceededError):
+                        if end.ends_all:
                             refusal = end
                     else:
                         statuses[key] = end
@@ -210,9 +198,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
         async with aclosing(self._ends_of(keys, timeout)) as batches:
             async for ends in batches:
                 for key, end in ends:
-                    if isinstance(end, AuthenticationError | QuotaExceededError | ClosedError):
-                        raise end.fresh()
                     if isinstance(end, StatusLookupError):
+                        if end.ends_all:
+                            raise end.fresh()
                         yield Outcome(key, None, end)
                     else:
                         yield Outcome(key, end, None)
@@ -342,8 +330,4 @@ def _refuse_one_key(keys: object) -> None:
 def _checked_timeout(timeout: object) -> float | None:
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"timeout is a number of seconds or None, not {type(timeout).__name__}")
-    if not 0 < timeout < math.inf:
-        raise ValueError(f"timeout must be above 0 seconds, or None to wait for ever, not {timeout}")
-    return float(timeout)
+    return number("timeout", timeout, what="a number of seconds, or None to wait for ever", above=0)

@@ -1,7 +1,6 @@
 """The values that go in and come out: keys, statuses, limits, outcomes."""
 
 import enum
-import math
 import re
 from collections import Counter
 from collections.abc import Hashable
@@ -10,6 +9,7 @@ from typing import Generic, Self, TypeAlias, TypeVar
 
 from attrs import Attribute, field, frozen
 
+from ._arguments import number
 from .errors import StatusLookupError
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -178,10 +178,7 @@ class Outcome(Generic[KeyT, AnswerT]):
 
 
 def _positive(_: object, attribute: "Attribute[float]", value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{attribute.name} is a number, not {type(value).__name__}")
-    if not (value > 0 and math.isfinite(value)):
-        raise ValueError(f"{attribute.name} must be above 0 and finite, not {value}")
+    number(attribute.name, value, above=0)
 
 
 @frozen

@@ -44,7 +44,15 @@ __all__ = [
 
 
 class StatusLookupError(Exception):
-    """The base of every error that a lookup raises; misuse is ``TypeError`` or ``ValueError``."""
+    """The base of every error that a lookup raises; misuse is ``TypeError`` or ``ValueError``.
+
+    ``is_transient`` and ``ends_all`` say what the error means for those who go on.
+    """
+
+    is_transient: bool = False
+    """Whether asking again later may help."""
+    ends_all: bool = False
+    """Whether it is about the whole account or client, so that every other key would fail as well."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__.copy())
@@ -86,6 +94,8 @@ class ProviderError(StatusLookupError):
 class TransportError(ProviderError):
     """No answer came: the connection or TLS failed, or an HTTP timeout passed."""
 
+    is_transient = True
+
 
 class ResponseError(ProviderError):
     """The provider answered with the error status ``status_code``."""
@@ -101,10 +111,13 @@ class ResponseError(ProviderError):
 class AuthenticationError(ResponseError):
     """The provider refused the credentials (401, 403)."""
 
+    ends_all = True
+
 
 class RateLimitedError(ResponseError):
     """The provider kept answering 429; ``retry_after`` is what it last asked for, in seconds."""
 
+    is_transient = True
     retry_after: float | None
     """The seconds that the last answer asked to wait; ``None`` if it did not say."""
 
@@ -119,6 +132,7 @@ class QuotaExceededError(ResponseError):
     It is never asked again. Source: GREEN-API, "Common errors".
     """
 
+    ends_all = True
     used: int | None
     """How many requests were made; ``None`` if the answer does not say."""
     total: int | None
@@ -148,6 +162,8 @@ class RejectedError(ResponseError):
 class ServerError(ResponseError):
     """The provider failed on its side (5xx, 499): asking later may help."""
 
+    is_transient = True
+
 
 class DecodeError(ProviderError):
     """The answer is not what the provider documents; ``problems`` says where, one line each."""
@@ -168,6 +184,7 @@ class LookupTimeoutError(StatusLookupError):
     what became of the last attempt that was over by then.
     """
 
+    is_transient = True
     timeout: float
     """The seconds that the lookup had in all."""
     queued: float
@@ -231,3 +248,5 @@ class WrongLoopError(StatusLookupError):
 
 class ClosedError(StatusLookupError):
     """The client was closed before, or while, the status was looked up."""
+
+    ends_all = True

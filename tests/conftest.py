@@ -13,14 +13,12 @@ import pytest
 from hypothesis import settings
 
 from statuslookup import DeliveryState
-from statuslookup import _register as register
-
-from .virtual_time import HandClock, VirtualTimeLoop
+from statuslookup._limits import budgets as register
+from tests.support.virtual_time import HandClock, VirtualTimeLoop
 
 if TYPE_CHECKING:
     from statuslookup.sandbox import Sandbox
-
-    from .watching import Watch
+    from tests.support.watch import Watch
 
 # On a busy machine, an example can take long; pytest-timeout ends what hangs.
 settings.register_profile("no deadline", deadline=None)
@@ -127,7 +125,7 @@ def no_environment(no_proxies: None, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> "Iterator[Watch]":
     """Watch a test, and fail it if a secret was to be seen anywhere."""
-    from .watching import LOGGERS, Watch
+    from tests.support.watch import LOGGERS, Watch
 
     watch = Watch()
     levels = {name: logging.getLogger(name).level for name in (None, *LOGGERS)}

@@ -13,7 +13,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import Attribute, field, frozen
 from starlette.types import ASGIApp, Message
 
-from .._provider import is_loopback
+from ..providers.base import is_loopback
 
 Target: TypeAlias = str | ASGIApp
 """Where webhooks are posted to: an http URL of this machine, or an ASGI app in this process."""

@@ -1,0 +1,49 @@
+"""The limiter of a provider that has no rate limit."""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from .token_bucket import Slot
+
+_MOST_IN_FLIGHT = 8
+
+
+class Unlimited:
+    """Lets requests go at once, eight of them at a time."""
+
+    def __init__(self) -> None:
+        self._semaphore = asyncio.Semaphore(_MOST_IN_FLIGHT)
+        self._waiting = self._in_flight = 0
+
+    def __repr__(self) -> str:
+        return f"<Unlimited {self._waiting} waiting, {self._in_flight} in flight>"
+
+    def slot(self) -> Slot:
+        return _FreeSlot(self)
+
+
+class _FreeSlot:
+    __slots__ = ("_limiter",)
+
+    def __init__(self, limiter: Unlimited) -> None:
+        self._limiter = limiter
+
+    def rejected(self, retry_after: float | None = None) -> None:
+        """Nothing is slowed down."""
+
+    async def __aenter__(self) -> Self:
+        limiter = self._limiter
+        limiter._waiting += 1
+        try:
+            await limiter._semaphore.acquire()
+        finally:
+            limiter._waiting -= 1
+        limiter._in_flight += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._limiter._in_flight -= 1
+        self._limiter._semaphore.release()

@@ -1,0 +1,208 @@
+"""The check of a whole input: every row is looked up, and has one row in the output."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from itertools import chain
+from typing import Generic
+
+from attrs import define
+
+from ..._client import StatusClient
+from ..._model import AnswerT, KeyT, Outcome
+from ...errors import StatusLookupError, TransportError
+from .files import Resumed, Sink, chunks_of
+from .results import Encoding, Results, Tally
+from .rows import Input, InputError, Row
+
+_MOST_WAITING = 10_000
+_MOST_READY = 500
+
+
+@define(eq=False)
+class _Place(Generic[KeyT]):
+    """The place of a row in the output; ``data`` is ``None`` while its key is looked up."""
+
+    row: Row[KeyT]
+    data: bytes | None = None
+
+
+class Check(Generic[KeyT, AnswerT]):
+    """Looks up the rows of an input, and writes them in its order or, ``unordered``, as they come.
+
+    Memory is bounded: rows are read as the lookups go on, and no more than ten thousand are looked up or
+    wait for their turn in the output.
+    What shows that all further lookups would fail too (the credentials, the quota, a provider that cannot
+    be reached) ends the check, and is not written; a later check can go on from there. Lookups that are late,
+    or that the provider failed, show it if their keys are more than one request's ``batch`` with no answer
+    between them; until that is decided, their rows are held back.
+    """
+
+    def __init__(
+        self,
+        source: Input[KeyT],
+        results: Results[KeyT, AnswerT],
+        encoding: Encoding,
+        sink: Sink,
+        *,
+        resumed: Resumed | None = None,
+        tally: Tally | None = None,
+        ordered: bool = True,
+        only_open: bool = False,
+        may_block: bool = False,
+        batch: int = 200,
+    ) -> None:
+        self.tally = Tally() if tally is None else tally
+        self.bytes_done = 0
+        """How far the input is done."""
+        self.written = self.tally.before
+        """How many rows are in the output."""
+        self._source = source
+        self._results = results
+        self._encoding = encoding
+        self._sink = sink
+        self._resumed = Resumed() if resumed is None else resumed
+        self._ordered = ordered
+        self._only_open = only_open
+        self._may_block = may_block
+        self._waiting: dict[KeyT, deque[_Place[KeyT]]] = {}
+        self._in_order: deque[_Place[KeyT]] = deque()
+        self._places = 0
+        """How many rows were read and are not given out."""
+        self._room = asyncio.Event()
+        self._ready: list[bytes] = []
+        self._is_flush_due = False
+        self._problem: OSError | None = None
+        # A single key tells little.
+        self._most_doubtful = max(batch, 10)
+        self._doubtful: dict[KeyT, list[tuple[_Place[KeyT], StatusLookupError]]] = {}
+        self._has_answers = False
+
+    async def run(self, client: StatusClient[KeyT, AnswerT]) -> None:
+        """Check the whole input. However it ends, what is done is written, and whole rows only."""
+        try:
+            async with aclosing(self._keys()) as keys, aclosing(client.stream(keys)) as outcomes:
+                async for outcome in outcomes:
+                    if self._problem is not None:
+                        break
+                    self._take(outcome)
+        finally:
+            if self._problem is None:
+                self._flush()
+        if self._problem is not None:
+            raise self._problem
+        self._sink.finish()
+
+    async def _keys(self) -> AsyncGenerator[KeyT, None]:
+        number = 0
+        async with aclosing(chunks_of(self._source, may_block=self._may_block)) as chunks:
+            async for chunk in chunks:
+                for row in chunk:
+                    if self._resumed.has(row, number):
+                        self.bytes_done = row.end
+                    elif (key := self._key_to_ask(await self._new_place(row))) is not None:
+                        yield key
+                    number += 1
+                if self._problem is not None:
+                    return
+        if number < self._resumed.rows:
+            raise InputError("it has more rows than this input")
+
+    async def _new_place(self, row: Row[KeyT]) -> _Place[KeyT]:
+        while self._places >= _MOST_WAITING:
+            self._room.clear()
+            await self._room.wait()
+        self._places += 1
+        place = _Place(row)
+        if self._ordered:
+            self._in_order.append(place)
+        return place
+
+    def _key_to_ask(self, place: _Place[KeyT]) -> KeyT | None:
+        """Return the key of the row, or finish the row if it needs no lookup."""
+        row = place.row
+        if row.key is None:
+            self.tally.failed += 1
+            self._settle(place, self._results.failed(row, row.error or ""))
+        elif self._only_open and row.state is not None and row.state.is_final:
+            values = self._results.skipped(row)
+            self.tally.skipped += 1
+            self.tally.add(values)
+            self._settle(place, values)
+        else:
+            self._waiting.setdefault(row.key, deque()).append(place)
+            return row.key
+        return None
+
+    def _take(self, outcome: Outcome[KeyT, AnswerT]) -> None:
+        error = outcome.error
+        if error is not None and (error.ends_all or isinstance(error, TransportError)):
+            raise error
+        places = self._waiting[outcome.key]
+        place = places.popleft()
+        if not places:
+            del self._waiting[outcome.key]
+        if error is not None and error.is_transient:
+            self._doubtful.setdefault(outcome.key, []).append((place, error))
+            # Where nobody else is asked for, nothing that comes later decides.
+            if len(self._doubtful) > self._most_doubtful or not (self._waiting or self._has_answers):
+                raise error
+            if not self._waiting:
+                self._settle_doubtful()
+            return
+        self._has_answers = True
+        if self._doubtful:
+            self._settle_doubtful()
+        if error is not None:
+            self._settle_failed(place, error)
+        else:
+            values, state = self._results.found(place.row, outcome.status)
+            self.tally.add_state(state)
+            self._settle(place, values)
+
+    def _settle_doubtful(self) -> None:
+        """Take what failed for rows' own errors, because the provider answers others."""
+        doubtful, self._doubtful = self._doubtful, {}
+        for place, error in chain.from_iterable(doubtful.values()):
+            self._settle_failed(place, error)
+
+    def _settle_failed(self, place: _Place[KeyT], error: StatusLookupError) -> None:
+        self.tally.failed += 1
+        self._settle(place, self._results.failed(place.row, str(error)))
+
+    def _settle(self, place: _Place[KeyT], values: dict[str, object]) -> None:
+        data = place.data = self._encoding.encode(values)
+        if not self._ordered:
+            self._give_out(place.row, data)
+            return
+        in_order = self._in_order
+        while in_order and (data_of_first := in_order[0].data) is not None:
+            self._give_out(in_order.popleft().row, data_of_first)
+
+    def _give_out(self, row: Row[KeyT], data: bytes) -> None:
+        self._places -= 1
+        self._room.set()
+        self._ready.append(data)
+        self.bytes_done = max(self.bytes_done, row.end)
+        if len(self._ready) >= _MOST_READY:
+            self._flush_or_note()
+        elif not self._is_flush_due:
+            # By then all answers that came together are here.
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush_or_note)
+
+    def _flush_or_note(self) -> None:
+        """Flush; a failure is kept for whoever takes the next outcome, because a callback has no caller."""
+        self._is_flush_due = False
+        if self._problem is None:
+            try:
+                self._flush()
+            except OSError as error:
+                self._problem = error
+
+    def _flush(self) -> None:
+        ready, self._ready = self._ready, []
+        if ready:
+            self._sink.write(b"".join(ready))
+            self.written += len(ready)

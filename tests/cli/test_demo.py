@@ -1,0 +1,283 @@
+"""The demo as a user runs it: a process of its own, with a terminal and without."""
+
+import contextlib
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from statuslookup._model import DeliveryState, MessageStatus, RateLimit
+from statuslookup.cli import demo as _demo
+from statuslookup.cli.main import commands
+from statuslookup.sandbox import Sandbox
+from tests.support.demos import STATES_OF_400, demo, figures, states
+from tests.support.processes import environment, finish, start
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def piped() -> tuple[int, str, str]:
+    return demo("--messages", "400")
+
+
+def test_the_table_says_what_became_of_every_message(piped: tuple[int, str, str]) -> None:
+    exit_code, table, _ = piped
+    assert exit_code == 0
+    assert states(table) == STATES_OF_400
+    assert sum(states(table).values()) == 400
+
+
+def test_the_table_says_what_it_took(piped: tuple[int, str, str]) -> None:
+    values = figures(piped[1])
+    assert values["Requests made"] == "2"
+    assert values["Keys a request"] == "200.0"
+    assert values["Rejections"] == "0"
+    assert values["One lookup a request would take"] == "3 min 20 s"
+    seconds = float(values["Elapsed"].removesuffix(" s"))
+    # Two requests, half a second apart, on a machine that may be busy.
+    assert 0.5 <= seconds < 20
+    # Both figures are rounded.
+    assert 400 / (seconds + 0.06) <= float(values["Lookups a second"]) <= 400 / (seconds - 0.06)
+
+
+def test_piped_output_is_plain_text_in_80_columns(piped: tuple[int, str, str]) -> None:
+    _, table, errors = piped
+    for output in (table, errors):
+        assert all(character.isprintable() or character == "\n" for character in output)
+        assert all(len(line) <= 80 for line in output.splitlines())
+    assert errors.splitlines() == [
+        "Looking up 400 messages at once, each in a coroutine of its own.",
+        "The sandbox answers as SMSFire does: 2 requests a second, 50 ms away.",
+        "Beside that 1 story, each in 2 coroutines.",
+        "The sandbox answers as GREEN-API does: 1 request a second.",
+    ]
+
+
+def test_green_api_has_a_table_of_its_own(piped: tuple[int, str, str]) -> None:
+    tables = piped[1]
+    assert tables.index("SMSFire, 400 messages") < tables.index("GREEN-API, 1 story")
+    values = figures(tables, "GREEN-API")
+    assert states(tables, "GREEN-API") == {"SENT": 1, "DELIVERED": 8, "READ": 21, "unknown": 0}
+    # Two coroutines asked for the same story at once.
+    assert (values["Requests made"], values["Keys a request"], values["Rejections"]) == ("1", "1.0", "0")
+    assert values["One lookup a request would take"] == "2.0 s"
+
+
+@pytest.mark.parametrize(
+    ("messages", "stories"), [(1, 1), (400, 1), (799, 1), (800, 2), (4799, 11), (5000, 12), (100_000, 12)]
+)
+def test_stories_take_no_longer_than_the_campaign(messages: int, stories: int) -> None:
+    sandbox = Sandbox()
+    keys, expected = _demo._add_stories(sandbox.add_instance(), messages)
+    assert len(set(keys)) == len(keys) == stories
+    # All but the twelfth are known.
+    assert len(sandbox.instances[1101000001].statistics) == min(stories, 11)
+    assert expected[None] == (stories == 12)
+    requests_to_smsfire = -(-messages // 200)
+    assert stories - 1 <= (requests_to_smsfire - 1) / 2
+
+
+def test_the_default_size_takes_thirteen_seconds_and_no_rejection() -> None:
+    exit_code, tables, errors = demo()
+    assert exit_code == 0, errors
+    assert "Beside that 12 stories, each in 2 coroutines.\n" in errors
+    for provider, requests in (("SMSFire", "25"), ("GREEN-API", "12")):
+        values = figures(tables, provider)
+        assert (values["Requests made"], values["Rejections"]) == (requests, "0")
+        # Eleven or twelve seconds between the requests; how much more is the machine's affair.
+        assert 11 <= float(values["Elapsed"].removesuffix(" s")) < 40
+    assert states(tables, "GREEN-API")["unknown"] == 1
+
+
+def test_it_runs_as_a_module_too() -> None:
+    command = [sys.executable, "-m", "statuslookup", "demo", "--messages", "1"]
+    output = subprocess.check_output(command, env=environment(), stderr=subprocess.DEVNULL, encoding="utf-8")
+    assert figures(output)["Requests made"] == "1"
+
+
+def test_a_campaign_of_a_hundred_has_every_state_for_both_kinds_of_key() -> None:
+    sandbox = Sandbox()
+    keys, expected = _demo._add_campaign(sandbox, 100)
+    by_id = {id: message.state for id, message in sandbox.messages.items()}
+    by_custom_id = {message.custom_id: message.state for message in sandbox.messages.values()}
+    found: Mapping[bool, list[DeliveryState | None]] = {True: [], False: []}
+    for key in keys:
+        found[isinstance(key, str)].append(by_custom_id.get(key) if isinstance(key, str) else by_id.get(key))
+    every = set(DeliveryState) - {DeliveryState.FAILED, DeliveryState.UNKNOWN} | {None}
+    for kind in found.values():
+        assert len(kind) == 50
+        assert set(kind) == every
+    assert expected.total() == 100
+
+
+def test_output_that_cannot_be_unicode_is_ascii() -> None:
+    exit_code, table, errors = demo("--messages", "100", PYTHONIOENCODING="ascii")
+    assert exit_code == 0, errors
+    assert table.isascii()
+    assert sum(states(table).values()) == 100
+
+
+def test_a_single_message_is_enough() -> None:
+    exit_code, table, errors = demo("--messages", "1")
+    assert exit_code == 0, errors
+    assert errors.startswith("Looking up 1 message at once")
+    values = figures(table)
+    assert (values["READ"], values["unknown"], values["Requests made"]) == ("1", "0", "1")
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "100001", "many", "1.5", ""])
+def test_a_bad_number_of_messages_is_a_usage_error(value: str) -> None:
+    result = CliRunner().invoke(commands, ["demo", "--messages", value])
+    assert result.exit_code == 2
+    assert "Invalid value for '--messages'" in result.output
+
+
+def test_a_usage_error_reaches_the_shell() -> None:
+    exit_code, output, errors = demo("--messages", "many")
+    assert (exit_code, output) == (2, "")
+    assert "Invalid value for '--messages'" in errors
+
+
+@pytest.mark.parametrize(
+    ("module", "argument", "extras"),
+    [
+        ("click", "demo", "cli,sandbox"),
+        ("rich", "demo", "cli,sandbox"),
+        ("click", "--help", "cli"),
+        ("rich", "--help", "cli"),
+        ("starlette", "demo", "cli,sandbox"),
+        ("uvicorn", "demo", "cli,sandbox"),
+    ],
+)
+def test_without_an_extra_one_line_says_what_to_install(module: str, argument: str, extras: str) -> None:
+    exit_code, output, errors = finish(start(argument, code=f"sys.modules[{module!r}] = None"))
+    assert (exit_code, output) == (2, "")
+    assert errors.count("\n") == 1
+    assert errors.endswith(f'pip install "statuslookup[{extras}]"\n')
+
+
+@pytest.mark.parametrize("module", ["statuslookup.cli.main", "statuslookup.cli.demo"])
+def test_a_broken_room_of_our_own_is_not_taken_for_a_missing_extra(module: str) -> None:
+    exit_code, _, errors = demo(code=f"sys.modules[{module!r}] = None")
+    assert exit_code == 1
+    assert f"import of {module} halted" in errors
+
+
+def test_the_help_does_not_need_the_sandboxs_extra() -> None:
+    exit_code, output, _ = demo("--help", code="sys.modules['starlette'] = sys.modules['uvicorn'] = None")
+    assert exit_code == 0
+    assert "--messages" in output
+
+
+def in_process(
+    monkeypatch: pytest.MonkeyPatch, sandbox: type[Sandbox], messages: int = 100
+) -> tuple[int, str]:
+    monkeypatch.setattr(_demo, "Sandbox", sandbox)
+    result = CliRunner().invoke(commands, ["demo", "--messages", str(messages)])
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(("count", "seen"), [("requests", "2 and 0"), ("rejections", "1 and 1")])
+def test_what_the_sandbox_counted_otherwise_is_said(
+    monkeypatch: pytest.MonkeyPatch, count: str, seen: str
+) -> None:
+    class MoreSeen(Sandbox):
+        @contextlib.contextmanager
+        def serve(self, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+            with super().serve(host, port) as url:
+                yield url
+            setattr(self, count, getattr(self, count) + 1)
+
+    exit_code, output = in_process(monkeypatch, MoreSeen)
+    assert exit_code == 1
+    assert f"Error: SMSFire: the client counted 1 request and 0 rejections, the sandbox {seen}\n" in output
+    assert states(output)["READ"] == 45
+
+
+def test_what_the_instance_counted_otherwise_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class MoreSeen(Sandbox):
+        @contextlib.contextmanager
+        def serve(self, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+            with super().serve(host, port) as url:
+                yield url
+            self.instances[1101000001].requests += 1
+
+    exit_code, output = in_process(monkeypatch, MoreSeen)
+    assert exit_code == 1
+    assert "Error: GREEN-API: the client counted 1 request and 0 rejections, the sandbox 2 and 0\n" in output
+
+
+def test_a_rejection_that_both_sides_saw_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Strict(Sandbox):
+        def __init__(self, *, latency: float) -> None:
+            super().__init__(latency=latency, retry_after=0.1)
+            self.fault = {1: 429}.get
+
+    exit_code, output = in_process(monkeypatch, Strict)
+    assert exit_code == 0, output
+    values = figures(output)
+    assert (values["Requests made"], values["Rejections"], values["Keys a request"]) == ("2", "1", "100.0")
+
+
+def test_answers_that_are_not_what_the_sandbox_was_given_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(Sandbox):
+        def add_message(self, id: int, **options: Any) -> MessageStatus:
+            if id == 7:
+                options["state"] = DeliveryState.PENDING
+            return super().add_message(id, **options)
+
+    exit_code, output = in_process(monkeypatch, Forgetful)
+    assert exit_code == 1
+    assert (
+        "Error: SMSFire: the states that were looked up are not the ones that the sandbox was given\n"
+        in output
+    )
+
+
+def test_a_lookup_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(Sandbox):
+        def __init__(self, *, latency: float) -> None:
+            super().__init__(latency=latency, token="another", rate_limit=RateLimit(100))
+
+    exit_code, output = in_process(monkeypatch, Refusing, messages=1000)
+    assert exit_code == 1
+    assert output.splitlines()[4:] == [
+        "Error: SMSFire: the credentials were refused (status 401); check them"
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
+def test_a_reader_that_has_gone_is_no_news() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        exit_code, _, errors = finish(start("demo", "--messages", "100", stdout=write))
+    finally:
+        os.close(write)
+    assert exit_code == 1
+    assert len(errors.splitlines()) == 4, errors
+
+
+def test_a_broken_pipe_is_no_news_with_a_rich_that_raises_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Sandbox):
+        def __init__(self, *, latency: float) -> None:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    assert in_process(monkeypatch, Broken) == (1, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+def test_a_full_disk_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        exit_code, _, errors = finish(start("demo", "--messages", "100", stdout=full))
+    assert exit_code == 1
+    assert errors.splitlines()[4:] == ["Error: No space left on device"]

@@ -1,0 +1,385 @@
+"""JSON: strict first, then the two deviations that the providers' documents show, and nothing else."""
+
+import json
+import random
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, NoReturn
+
+import pytest
+from attrs import frozen
+from hypothesis import given
+from hypothesis import strategies as st
+
+from statuslookup.providers.fields import date, decode, integer, reader, required, text
+
+MEGABYTE = 1_000_000
+
+
+def values(characters: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    """Return JSON as json.loads gives it, but no NaN, which is not equal to itself."""
+    return st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(10**30), 10**30)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(characters, max_size=20)
+        | st.text('01,]} "\\[{', max_size=20),
+        lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=5),
+        max_leaves=20,
+    )
+
+
+VALUES = values(st.characters())
+
+TOKENS = [
+    "0",
+    "-0",
+    "10",
+    "1e05",
+    "1.50",
+    ",",
+    '"a"',
+    '"01,]"',
+    '"\\""',
+    '"\\\\"',
+    ":",
+    "[]",
+    "{}",
+    " ",
+    "null",
+    "true",
+]
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def strictly(body: str) -> Any:
+    return json.loads(body, parse_constant=_refuse)
+
+
+def refusal(function: Callable[..., object], *arguments: object) -> ValueError | None:
+    """Return why a function refuses its arguments, or ``None`` if it takes them."""
+    try:
+        function(*arguments)
+    except ValueError as error:
+        return error
+    return None
+
+
+def loosen(value: Any, chance: random.Random) -> str:
+    """Write a value with leading zeros, trailing commas and odd white space, here and there."""
+
+    def gap() -> str:
+        return chance.choice(["", "", " ", "\n\t ", "\r\n"])
+
+    def comma(elements: list[str]) -> str:
+        return gap() + "," + gap() if elements and chance.random() < 0.5 else gap()
+
+    if isinstance(value, list):
+        elements = [gap() + loosen(element, chance) for element in value]
+        return "[" + ",".join(elements) + comma(elements) + "]"
+    if isinstance(value, dict):
+        elements = [
+            f"{gap()}{json.dumps(key)}{gap()}:{gap()}{loosen(element, chance)}"
+            for key, element in value.items()
+        ]
+        return "{" + ",".join(elements) + comma(elements) + "}"
+    if type(value) is int and value >= 0:
+        return "0" * chance.choice([0, 0, 1, 5]) + str(value)
+    return json.dumps(value, ensure_ascii=chance.random() < 0.5)
+
+
+# --- what is read ---------------------------------------------------------------------------------
+
+
+@given(VALUES, st.booleans(), st.sampled_from([None, 1, "\t"]))
+def test_strict_json_is_read_as_the_standard_library_reads_it(
+    value: Any, ensure_ascii: bool, indent: int | str | None
+) -> None:
+    body = json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
+    expected = json.loads(body)
+    assert repr(decode(body)) == repr(expected)
+    assert repr(decode(body.encode(errors="replace"))) == repr(json.loads(body.encode(errors="replace")))
+
+
+@given(st.lists(st.sampled_from(TOKENS), max_size=5), st.sampled_from(["", "[]", "{}"]))
+def test_whatever_is_strict_json_is_read_the_same(tokens: list[str], around: str) -> None:
+    body = "".join(tokens).join(around) if around else "".join(tokens)
+    try:
+        expected = strictly(body)
+    except ValueError:
+        return
+    assert repr(decode(body)) == repr(expected)
+
+
+@given(values(st.characters(codec="utf-8")), st.integers())
+def test_leading_zeros_and_trailing_commas_change_nothing(value: Any, seed: int) -> None:
+    loose = loosen(value, random.Random(seed))
+    assert repr(decode(loose)) == repr(value)
+    assert repr(decode(loose.encode())) == repr(value)
+
+
+@given(st.text('01,]} "\\[{:', max_size=30), st.text('01,]} "\\[{:', max_size=30))
+def test_strings_are_untouched_beside_what_is_mended(key: str, value: str) -> None:
+    body = f"{{{json.dumps(key)}: [{json.dumps(value)}, 0001,],}}"
+    assert decode(body) == {key: [value, 1]}
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        ("000001", 1),
+        ("00", 0),
+        ("[00,000,01,10,0]", [0, 0, 1, 10, 0]),
+        ('{"a":007}', {"a": 7}),
+        ("[1,]", [1]),
+        ("[1 , \n ]", [1]),
+        ('{"a":1,}', {"a": 1}),
+        ('[{"a":[],},]', [{"a": []}]),
+        ('["01,]", 01,]', ["01,]", 1]),
+        (r'["\",]01", 01]', ['",]01', 1]),
+        (r'["\\", 01]', ["\\", 1]),
+        ("[1.50, -0, 0.0, 1e05, 01]", [1.5, 0, 0.0, 1e5, 1]),
+    ],
+)
+def test_the_two_deviations(body: str, value: Any) -> None:
+    assert decode(body) == value
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("", " ", ",", "[", "]", "{", '"', "'a'", "nul", "None", "True", "<html></html>", "a=1", "[1 2]"),
+        *(
+            "[1,,]",
+            "[,1]",
+            "[1,,2]",
+            '{"a"}',
+            '{"a":}',
+            '{"a":,}',
+            "{a:1}",
+            '{"a":1,,}',
+            "{01:1}",
+            "[]]",
+            "[],",
+        ),
+        *("-01", "+1", "01.5", "01e5", "0x1", "0o1", "1_000", "00.5", "01-1", "1.", ".5", "0 1", "[0 01]"),
+        *(
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "[01,NaN]",
+            "//a\n1",
+            "/**/1",
+            '"\t"',
+            '"\\x"',
+            '["a" "b",]',
+            "\ufeff[]",
+        ),
+        *('{"a":1,}x', '"a\\', '["a,]', "[1,\u00a0]", "[\u00a01]", "\u0660\u0661", "[0\u0661]", "[1\u0663,]"),
+    ],
+)
+def test_everything_else_is_refused(body: str) -> None:
+    with pytest.raises(ValueError, match=r"^not JSON at character \d+$|^-?(NaN|Infinity) is not JSON$"):
+        decode(body)
+
+
+@pytest.mark.parametrize("body", ["[,]", "{,}", "[ , ]", "[01,[,]]"])
+def test_a_comma_that_trails_nothing_is_refused(body: str) -> None:
+    with pytest.raises(ValueError, match="not JSON at character"):
+        decode(body)
+
+
+@pytest.mark.parametrize("body", [b"\xff", b'"\xe9"', b"\xef\xbb", "[]".encode("utf-16"), b'"\xed\xa0\x80"'])
+def test_what_is_not_utf_8_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^not UTF-8$"):
+        decode(body)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', "[[0001,", '[{"a":'])
+def test_deep_nesting_is_refused(opening: str) -> None:
+    with pytest.raises(ValueError, match=r"^nested too deeply$|^not JSON at character \d+$"):
+        decode(opening * 200_000)
+
+
+@given(
+    st.binary(max_size=60) | st.text(max_size=60) | st.text('[]{},:"\\ 0123456789-+.eENaInfity', max_size=40)
+)
+def test_any_input_is_a_value_or_a_value_error_without_a_trace(body: bytes | str) -> None:
+    error = refusal(decode, body)
+    assert error is None or type(error) is ValueError
+    assert error is None or error.__suppress_context__ or error.__context__ is None
+
+
+@given(st.text(min_size=3, max_size=40))
+def test_the_text_of_an_error_does_not_quote_the_body(noise: str) -> None:
+    body = f"canary{noise}"
+    with pytest.raises(ValueError, match="not JSON") as caught:
+        decode(body)
+    assert "canary" not in str(caught.value)
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+HOSTILE: dict[str, Callable[[int], str]] = {
+    "zeros": lambda size: "0" * size,
+    "zeros and a letter": lambda size: "0" * size + "x",
+    "zeros and ones": lambda size: "0" * (size // 2) + "1" * (size // 2) + "x",
+    "zero one": lambda size: "[" + "01" * (size // 2) + "]",
+    "many zeros": lambda size: "[" + "00 " * (size // 3) + "]",
+    "commas": lambda size: "[" + "," * size + "]",
+    "commas and spaces": lambda size: "[1" + ", " * (size // 2) + "]",
+    "one comma and spaces": lambda size: "[1," + " " * size + "x",
+    "many commas and many spaces": lambda size: ("," + " " * 1000) * (size // 1001),
+    "brackets and spaces": lambda size: ("[" + " " * 1000) * (size // 1001),
+    "quotes": lambda size: '"' * size,
+    "an open string": lambda size: '[01,"' + "a" * size,
+    "escaped quotes": lambda size: '[01,"' + '\\"' * (size // 2),
+    "backslashes": lambda size: '[01,"' + "\\" * (size + 1),
+    "quote backslash": lambda size: '"\\' * (size // 2),
+    "digits": lambda size: "[0" + "1" * size + "]",
+    "dots": lambda size: "0." * (size // 2),
+    "closing brackets": lambda size: ",]" * (size // 2),
+    "good and bad": lambda size: "[" + '{"id":0001,"a":"b,]",},' * (size // 23) + "x]",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_megabyte_takes_linear_time(name: str) -> None:
+    body = HOSTILE[name](MEGABYTE)
+    assert MEGABYTE * 0.9 <= len(body) <= MEGABYTE * 1.1
+    started = time.process_time()
+    try:
+        decode(body)
+    except ValueError:
+        pass
+    # A quadratic search would take minutes; the linear one takes some hundredths of a second.
+    assert time.process_time() - started < 2.0
+
+
+# --- readings -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(1, 1), (0, 0), (-1, -1), ("1", 1), ("0001", 1), ("9" * 40, 10**40 - 1), (None, None), ("", None)],
+)
+def test_an_integer_is_a_number_or_its_digits(value: Any, expected: int | None) -> None:
+    assert integer(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value", [True, False, 1.0, 1.5, "-1", "+1", " 1", "1 ", "1.0", "x", "\u0661", "²", "9" * 41, [], {}, [1]]
+)
+def test_nothing_else_is_an_integer(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^is not an integer$"):
+        integer(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("a", "a"), ("", ""), (55, "55"), (-1, "-1"), (None, None), ("\ud800", "\ud800")]
+)
+def test_a_text_is_a_string_or_an_integer(value: Any, expected: str | None) -> None:
+    assert text(value) == expected
+
+
+@pytest.mark.parametrize("value", [True, 1.5, [], {}, ["a"]])
+def test_nothing_else_is_a_text(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^is not a text$"):
+        text(value)
+
+
+BRASILIA = timezone(timedelta(hours=-3))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2021-08-06T09:59:02-0300", datetime(2021, 8, 6, 9, 59, 2, tzinfo=BRASILIA)),
+        ("2021-08-06T09:59:02-03:00", datetime(2021, 8, 6, 9, 59, 2, tzinfo=BRASILIA)),
+        ("2021-08-06T12:59:02Z", datetime(2021, 8, 6, 12, 59, 2, tzinfo=UTC)),
+        ("2021-08-06 12:59:02.5+0000", datetime(2021, 8, 6, 12, 59, 2, 500_000, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+23:59", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=23, minutes=59)))),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_date_has_an_offset(value: Any, expected: datetime | None) -> None:
+    assert date(value) == expected
+    assert expected is None or date(value).utcoffset() == expected.utcoffset()  # type: ignore[union-attr] # not None here
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("2021-08-06T09:59:02", "2021-08-06", "today", "2021-13-01T00:00:00Z", "0000-01-01T00:00:00Z"),
+        *("2021-08-06T09:59:02+2400", "\ud800", " ", "\x00", "2021-08-06T25:00:00Z"),
+        *(1628254742, 1.5, True, False, [], {}),
+    ],
+)
+def test_nothing_else_is_a_date(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^is not an ISO 8601 date with an offset$"):
+        date(value)
+
+
+@given(st.text() | VALUES)
+def test_a_reading_gives_a_value_or_a_value_error(value: Any) -> None:
+    for read in (integer, text, date, required(integer), required(text), required(date)):
+        error = refusal(read, value, None)
+        assert error is None or re.fullmatch(r"is (empty|not an? [\w ]+)", str(error))
+
+
+# --- a reader -------------------------------------------------------------------------------------
+
+
+@frozen
+class Thing:
+    number: int
+    name: str | None = None
+
+
+read_thing = reader(Thing, {"number": ("theNumber", required(integer)), "name": ("theName", text)})
+
+
+def test_a_reader_takes_the_wire_names_and_ignores_the_rest() -> None:
+    assert read_thing({"theNumber": "0012", "theName": 5, "other": object(), "number": 9}) == Thing(12, "5")
+    assert read_thing({"theNumber": 1}) == Thing(1)
+    assert read_thing({"theNumber": 1, "theName": None}) == Thing(1)
+
+
+@pytest.mark.parametrize(
+    ("item", "problem"),
+    [
+        ({}, "theNumber is missing"),
+        ({"theNumber": None}, "theNumber is empty"),
+        ({"theNumber": ""}, "theNumber is empty"),
+        ({"theNumber": "x"}, "theNumber is not an integer"),
+        ({"theNumber": 1, "theName": []}, "theName is not a text"),
+        ({"theNumber": True, "theName": {}}, "theNumber is not an integer, theName is not a text"),
+        ({"theName": 1.5}, "theNumber is missing, theName is not a text"),
+        (None, "an item is not an object but null"),
+        ([], "an item is not an object but an array"),
+        ("theNumber", "an item is not an object but a string"),
+        (1, "an item is not an object but a number"),
+        (1.5, "an item is not an object but a number"),
+        (True, "an item is not an object but a boolean"),
+    ],
+)
+def test_a_reader_says_each_problem_and_quotes_no_value(item: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(problem)}$") as caught:
+        read_thing(item)
+    assert caught.value.__suppress_context__
+
+
+@given(VALUES | st.dictionaries(st.sampled_from(["theNumber", "theName", "x"]), VALUES))
+def test_a_reader_gives_a_value_or_a_problem(item: Any) -> None:
+    error = refusal(read_thing, item)
+    assert error is None or str(error)

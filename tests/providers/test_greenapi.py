@@ -1,0 +1,303 @@
+"""GREEN-API's exchange, driven by hand: requests out, answers in, no socket and no clock."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from statuslookup import (
+    AuthenticationError,
+    DecodeError,
+    DeliveryState,
+    ProviderError,
+    QuotaExceededError,
+    RateLimitedError,
+    Receipt,
+    RejectedError,
+    ResponseError,
+    ServerError,
+    StatusStatistic,
+)
+from statuslookup._wire import PLACEHOLDER, Request, Response
+from tests.support.greenapi_exchanges import (
+    BROKEN,
+    GREEN_API,
+    KEY,
+    TOKEN,
+    WORDS,
+    End,
+    end_of,
+    failure,
+    look_up,
+    ok,
+    receipt,
+    statistic,
+)
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+def test_a_request_is_the_documented_one_with_a_placeholder() -> None:
+    assert next(GREEN_API.exchange([KEY])) == Request(
+        "GET",
+        f"/waInstance1101000001/getStatusStatistic/{PLACEHOLDER}",
+        query=f"idMessage={KEY}",
+    )
+
+
+def test_the_token_is_in_no_request() -> None:
+    assert TOKEN not in repr(next(GREEN_API.exchange([KEY])))
+    assert GREEN_API.secret.reveal() == TOKEN
+
+
+@given(st.text(min_size=1, max_size=256).filter(str.isprintable))
+@example("a&idMessage=b#c?d=e+f %20/../\\;é𝄞")
+@example("***")
+def test_any_key_arrives_as_it_is(key: str) -> None:
+    query = next(GREEN_API.exchange([GREEN_API.check(key)])).query
+    assert parse_qsl(query, strict_parsing=True, keep_blank_values=True) == [("idMessage", key)]
+    assert query.isascii()
+    assert PLACEHOLDER not in query
+    assert not set(query) & set("#?/ ")
+
+
+def test_one_request_a_key_in_their_order() -> None:
+    requests, ends = look_up(["a", "b", "c"], ok(), BROKEN, ok({"participant": "1@c.us"}))
+    assert [request.query for request in requests] == ["idMessage=a", "idMessage=b", "idMessage=c"]
+    assert ends["a"] == StatusStatistic(id_message="a")
+    assert ends["b"] is BROKEN
+    assert ends["c"] == StatusStatistic(id_message="c", receipts=(Receipt(participant="1@c.us"),))
+
+
+# --- receipts -------------------------------------------------------------------------------------
+
+
+def test_an_empty_list_is_a_statistic_without_receipts() -> None:
+    empty = statistic()
+    assert empty == StatusStatistic(id_message=KEY)
+    assert empty.counts == {}
+
+
+def test_no_content_is_a_statistic_without_receipts() -> None:
+    assert end_of(Response(204)) == StatusStatistic(id_message=KEY)
+
+
+@pytest.mark.parametrize(("status", "state"), WORDS)
+def test_a_status_has_a_state_and_keeps_its_word(status: str, state: DeliveryState) -> None:
+    one = receipt(status=status)
+    assert (one.status, one.state) == (status, state)
+
+
+def test_a_missing_status_is_unknown() -> None:
+    assert receipt() == Receipt(participant="1@c.us", state=DeliveryState.UNKNOWN)
+    assert receipt(status=None) == Receipt(participant="1@c.us")
+
+
+@pytest.mark.parametrize("timestamp", [1587129319, "1587129319"])
+def test_a_timestamp_is_an_aware_moment_in_utc(timestamp: object) -> None:
+    moment = receipt(timestamp=timestamp).timestamp
+    assert moment == datetime(2020, 4, 17, 13, 15, 19, tzinfo=UTC)
+    assert moment.tzinfo is UTC
+
+
+@pytest.mark.parametrize("fields", [{}, {"timestamp": None}, {"timestamp": ""}])
+def test_a_timestamp_may_be_absent(fields: dict[str, Any]) -> None:
+    assert receipt(**fields).timestamp is None
+
+
+def test_an_array_of_participants_is_one_receipt_each() -> None:
+    both = statistic({"participant": ["1@c.us", "2@c.us"], "status": "read", "timestamp": 1})
+    moment = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert both.receipts == tuple(
+        Receipt(participant=participant, status="read", state=DeliveryState.READ, timestamp=moment)
+        for participant in ("1@c.us", "2@c.us")
+    )
+    assert both.problems == ()
+
+
+def test_an_array_may_be_empty() -> None:
+    assert statistic({"participant": [], "status": "read"}) == StatusStatistic(id_message=KEY)
+
+
+def test_a_bad_participant_takes_no_other_along() -> None:
+    some = statistic({"participant": ["1@c.us", None, ["x"], "2@c.us"]}, {"participant": "3@c.us"})
+    assert [one.participant for one in some.receipts] == ["1@c.us", "2@c.us", "3@c.us"]
+    assert some.problems == ("participant is empty", "participant is not a text")
+
+
+def test_a_bad_receipt_takes_no_other_along() -> None:
+    good = {"participant": "1@c.us", "status": "read"}
+    bad = [{"status": "read"}, {**good, "timestamp": "soon"}, {**good, "status": ["read"]}, 7, None]
+    some = statistic(good, *bad, good)
+    assert len(some.receipts) == 2
+    assert some.problems == (
+        "participant is missing",
+        "timestamp is not an integer",
+        "status is not a text",
+        "an item is not an object but a number",
+        "an item is not an object but null",
+    )
+
+
+def test_further_fields_are_ignored_whatever_they_are() -> None:
+    assert receipt(status="read", description={"a": []}, name=None) == receipt(status="read")
+
+
+def test_the_counts_are_by_state() -> None:
+    words = ["read", "sent", "read", "delivered", "read", "seen", "failed", "noAccount"]
+    counted = statistic(*({"participant": "1@c.us", "status": word} for word in words))
+    assert counted.counts == {
+        DeliveryState.READ: 3,
+        DeliveryState.SENT: 1,
+        DeliveryState.DELIVERED: 1,
+        DeliveryState.UNKNOWN: 1,
+        DeliveryState.FAILED: 2,
+    }
+
+
+def test_one_object_is_one_receipt() -> None:
+    end = end_of(Response(200, b'{"participant": "1@c.us"}'))
+    assert end == StatusStatistic(id_message=KEY, receipts=(Receipt(participant="1@c.us"),))
+
+
+# --- answers that say no --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html><body>Welcome</body></html>",
+        b'[{"participant": "1@c.us", "sta',
+        b"null",
+        b'"ok"',
+        b"7",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"message": "no such method"}',
+        b'[{"status": "read"}, 7]',
+    ],
+)
+def test_what_is_no_list_of_receipts_is_a_decode_error(body: bytes) -> None:
+    error = failure(Response(200, body))
+    assert type(error) is DecodeError
+    assert error.provider == "GREEN-API"
+    assert str(error).startswith("GREEN-API: ")
+
+
+def test_problems_are_named_once() -> None:
+    error = failure(ok(*[{"status": "read"}] * 1000))
+    assert isinstance(error, DecodeError)
+    assert error.problems == ("participant is missing",)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (302, ResponseError),
+        (400, RejectedError),
+        (401, AuthenticationError),
+        (403, AuthenticationError),
+        (404, RejectedError),
+        (429, RateLimitedError),
+        (466, QuotaExceededError),
+        (499, ServerError),
+        (500, ServerError),
+        (502, ServerError),
+    ],
+)
+def test_a_status_is_its_error(code: int, expected: type[ResponseError]) -> None:
+    error = failure(Response(code, b"canary", 2.0))
+    assert type(error) is expected
+    assert error.status_code == code
+    assert "canary" not in repr(vars(error)) + str(error)
+    if isinstance(error, RateLimitedError):
+        assert error.retry_after == 2.0
+
+
+def quota_error(**fields: Any) -> QuotaExceededError:
+    error = failure(Response(466, json.dumps({"invokeStatus": fields}).encode()))
+    assert isinstance(error, QuotaExceededError)
+    return error
+
+
+def test_a_used_up_quota_says_how_far() -> None:
+    error = quota_error(
+        method="getStatusStatistic",
+        used=3,
+        total="2",
+        status="QUOTE_EXCEEDED",
+        description="Monthly quota has been exceeded",
+    )
+    assert (error.used, error.total) == (3, 2)
+    assert error.description == "Monthly quota has been exceeded"
+    assert "quota" in str(error)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"{}", b'{"invokeStatus": 7}', b'{"invokeStatus": {"used": []}}']
+)
+def test_a_used_up_quota_may_be_of_other_words(body: bytes) -> None:
+    error = failure(Response(466, body))
+    assert isinstance(error, QuotaExceededError)
+    assert (error.used, error.total, error.description) == (None, None, None)
+
+
+def test_a_quotas_description_that_quotes_the_url_is_kept_without_the_token() -> None:
+    error = quota_error(description=f"GET /waInstance1/getStatusStatistic/{TOKEN} and {TOKEN}")
+    assert error.description == "GET /waInstance1/getStatusStatistic/*** and ***"
+
+
+# --- anything at all ------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["participant", "timestamp", "status", "description"]) | st.text(max_size=4),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+STATUSES = st.sampled_from([200, 200, 200, 204, 466, 429, 500])
+
+
+def check_end(end: End) -> None:
+    if isinstance(end, StatusStatistic):
+        assert end.id_message == KEY
+        assert all(type(one.participant) is str for one in end.receipts)
+        assert all(one.timestamp is None or one.timestamp.tzinfo is UTC for one in end.receipts)
+        assert sum(end.counts.values()) == len(end.receipts)
+    else:
+        assert isinstance(end, DecodeError)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_statistic_or_a_decode_error(body: bytes) -> None:
+    check_end(end_of(Response(200, body)))
+
+
+@given(JSON)
+@example([{"participant": ["a"], "timestamp": 10**18}])
+@example([{"participant": "a", "timestamp": -(10**18)}])
+@example([{"participant": 10**5000}])
+@example([{"participant": "\ud800", "status": "\udfff"}])
+def test_any_json_is_a_statistic_or_a_decode_error(value: Any) -> None:
+    try:
+        body = json.dumps(value).encode()
+    except ValueError:
+        return  # An integer that Python does not write.
+    check_end(end_of(Response(200, body)))
+
+
+@given(STATUSES, JSON | st.builds(lambda inner: {"invokeStatus": inner}, JSON))
+def test_any_answer_is_an_end(status: int, value: Any) -> None:
+    end = end_of(Response(status, json.dumps(value).encode()))
+    assert isinstance(end, StatusStatistic | ProviderError)

@@ -1,0 +1,206 @@
+"""SMSFire's exchange, driven by hand: requests out, answers in, no socket and no clock."""
+
+import itertools
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from statuslookup import CustomId, DeliveryState, MessageKey, MessageStatus
+from statuslookup._wire import PLACEHOLDER, Request, Response
+from tests.support.exchanges import (
+    NOTHING_FOUND,
+    Exchange,
+    ask,
+    first_request,
+    found_id,
+    in_turn,
+    item,
+    ok,
+    searched,
+)
+
+# --- which keys go by GET, which by POST ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        (1, "/whatsapp/status/1"),
+        (0, "/whatsapp/status/0"),
+        (10**40 - 1, f"/whatsapp/status/{10**40 - 1}"),
+        (CustomId("firezap0001"), "/whatsapp/status/firezap0001"),
+        (CustomId("1a"), "/whatsapp/status/1a"),
+        (CustomId("1.5"), "/whatsapp/status/1.5"),
+        (CustomId("-1"), "/whatsapp/status/-1"),
+        (CustomId("..."), "/whatsapp/status/..."),
+        (CustomId(".a"), "/whatsapp/status/.a"),
+    ],
+)
+def test_one_key_that_means_one_thing_goes_by_get(key: MessageKey, path: str) -> None:
+    assert first_request([key]) == Request("GET", path, authorization=f"Basic {PLACEHOLDER}")
+
+
+@pytest.mark.parametrize("key", ["1", "000001", "0" * 40, ".", ".."])
+def test_one_custom_id_that_could_be_an_id_or_a_path_goes_by_post(key: str) -> None:
+    assert searched(first_request([CustomId(key)])) == {"customIds": [key]}
+
+
+def test_the_custom_id_search_goes_by_post() -> None:
+    assert searched(first_request([CustomId("search")])) == {"customIds": ["search"]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"),
+    [
+        ([1, CustomId("firezap0002")], {"ids": ["1"], "customIds": ["firezap0002"]}),
+        ([2, 1], {"ids": ["2", "1"]}),
+        ([CustomId("b"), CustomId("a")], {"customIds": ["b", "a"]}),
+        ([1, CustomId("1")], {"ids": ["1"], "customIds": ["1"]}),
+    ],
+)
+def test_many_keys_go_by_post_with_ids_as_strings_and_no_empty_list(
+    keys: list[MessageKey], wanted: dict[str, list[str]]
+) -> None:
+    request = first_request(keys)
+    assert searched(request) == wanted
+    assert request.authorization == f"Basic {PLACEHOLDER}"
+    assert request.query == ""
+
+
+def test_a_full_batch_is_one_request() -> None:
+    keys = list(range(200))
+    exchange = Exchange(keys, in_turn(ok(*(item(key) for key in keys))))
+    assert exchange.ids == {key: key for key in keys}
+    assert len(searched(exchange.requests[0])["ids"]) == 200
+
+
+def test_the_token_is_in_no_request() -> None:
+    groups: list[list[MessageKey]] = [[1], [CustomId("a")], [1, CustomId("a")]]
+    for keys in groups:
+        assert "canary" not in repr(first_request(keys))
+
+
+# --- what answers mean ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", [[1], [CustomId("a")], [1, 2, CustomId("a")]])
+@pytest.mark.parametrize("reply", [NOTHING_FOUND, Response(200, b"[]"), Response(204, b"ignored")])
+def test_nothing_found_is_none_for_every_key(keys: list[MessageKey], reply: Response) -> None:
+    assert ask(keys, reply) == dict.fromkeys(keys)
+
+
+@pytest.mark.parametrize("keys", [[1], [1, 2]])
+def test_one_message_may_come_as_an_object_or_in_an_array(keys: list[MessageKey]) -> None:
+    content = json.dumps(item(1, statusCode=2)).encode()
+    for body in (content, b"[" + content + b"]"):
+        end = ask(keys, Response(200, body))[1]
+        assert isinstance(end, MessageStatus)
+        assert end.state is DeliveryState.DELIVERED
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_items_are_matched_in_any_order(order: tuple[int, ...]) -> None:
+    items = [item(1, "x"), item(2, "a"), item(3)]
+    ends = Exchange([3, CustomId("a"), 1, 4], in_turn(ok(*(items[place] for place in order)))).ids
+    assert ends == {3: 3, CustomId("a"): 2, 1: 1, 4: None}
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"id": 000001}', b'[{"id": 000001,},]', b'{"id": "000001"}', b'{"id": 1}']
+)
+def test_leading_zeros_are_the_same_id(body: bytes) -> None:
+    assert found_id(ask([1], Response(200, body))[1]) == 1
+    assert found_id(ask([1, 2], Response(200, body))[1]) == 1
+
+
+def test_one_message_asked_by_id_and_by_custom_id_is_the_end_of_both() -> None:
+    ends = Exchange([1, CustomId("a")], in_turn(ok(item(1, "a")))).ids
+    assert ends == {1: 1, CustomId("a"): 1}
+
+
+def test_a_numeric_custom_id_is_not_the_id_of_the_same_digits() -> None:
+    ends = Exchange([5, CustomId("5")], in_turn(ok(item(77, "5"), item(5, "x")))).ids
+    assert ends == {5: 5, CustomId("5"): 77}
+    assert Exchange([5, 6], in_turn(ok(item(77, "5")))).ids == {5: None, 6: None}
+    assert Exchange([CustomId("5"), CustomId("6")], in_turn(ok(item(5)))).ids == {
+        CustomId("5"): None,
+        CustomId("6"): None,
+    }
+
+
+def test_foreign_items_are_ignored() -> None:
+    assert Exchange([1, CustomId("a")], in_turn(ok(item(9, "z"), item(1), item(8)))).ids == {
+        1: 1,
+        CustomId("a"): None,
+    }
+
+
+def test_a_custom_id_is_compared_letter_by_letter() -> None:
+    assert Exchange([CustomId("a"), 1], in_turn(ok(item(2, "A")))).ids == {CustomId("a"): None, 1: None}
+
+
+def test_all_documented_fields_are_read() -> None:
+    status = ask(
+        [7, 8],
+        ok(
+            item(
+                "7",
+                "c",
+                "2021-08-06T09:58:53-0300",
+                instanceToken="t",
+                messageType="TEXT",
+                country=55,
+                phone=5511944556677,
+                statusCode="2",
+                statusName="DELIVERED",
+                statusDate="2021-08-06T09:59:02-0300",
+                somethingNew=[1],
+            )
+        ),
+    )[7]
+    zone = datetime.fromisoformat("2021-08-06T09:58:53-03:00").tzinfo
+    assert status == MessageStatus(
+        id=7,
+        custom_id="c",
+        instance_token="t",
+        message_type="TEXT",
+        country="55",
+        phone="5511944556677",
+        status_code=2,
+        status_name="DELIVERED",
+        status_date=datetime(2021, 8, 6, 9, 59, 2, tzinfo=zone),
+        sent_date=datetime(2021, 8, 6, 9, 58, 53, tzinfo=zone),
+        state=DeliveryState.DELIVERED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "state"),
+    [
+        (0, "PENDING", DeliveryState.PENDING),
+        (1, "ACCEPTED", DeliveryState.SENT),
+        (2, "DELIVERED", DeliveryState.DELIVERED),
+        (3, "UNDELIVERED", DeliveryState.UNDELIVERED),
+        (4, "REJECTED", DeliveryState.REJECTED),
+        (5, "EXPIRED", DeliveryState.EXPIRED),
+        (6, "READ", DeliveryState.READ),
+        (99, "read", DeliveryState.READ),
+        (2, None, DeliveryState.DELIVERED),
+        ("2", "NONSENSE", DeliveryState.DELIVERED),
+        (None, "EXPIRED", DeliveryState.EXPIRED),
+        ("", "ACCEPTED", DeliveryState.SENT),
+        (99, "NONSENSE", DeliveryState.UNKNOWN),
+        (-1, "", DeliveryState.UNKNOWN),
+        (None, None, DeliveryState.UNKNOWN),
+        (99, "UNKNOWN", DeliveryState.UNKNOWN),
+    ],
+)
+def test_a_state_comes_from_the_code_or_else_from_the_name(
+    code: Any, name: str | None, state: DeliveryState
+) -> None:
+    end = ask([1, 2], ok(item(1, statusCode=code, statusName=name)))[1]
+    assert isinstance(end, MessageStatus)
+    assert (end.state, end.status_name) == (state, name)
+    assert end.status_code == (int(code) if code not in (None, "") else None)

@@ -1,0 +1,392 @@
+"""Both providers' webhooks: whatever arrives is a list of statuses, or a ``DecodeError``."""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from statuslookup import (
+    DecodeError,
+    DeliveryState,
+    GreenAPI,
+    MessageStatus,
+    Receipt,
+    SMSFire,
+    StatusStatistic,
+)
+from tests.support.greenapi_exchanges import WORDS
+
+SMSFIRE_ITEM = {
+    "instanceToken": "an instance",
+    "id": 1,
+    "customId": "firezap0001",
+    "messageType": "TEXT",
+    "country": "55",
+    "phone": "5511944556677",
+    "statusCode": 2,
+    "statusName": "DELIVERED",
+    "statusDate": "2021-08-06T09:59:02-0300",
+    "sentDate": "2021-08-06T09:58:53-0300",
+}
+GREEN_API_ITEM = {
+    "typeWebhook": "outgoingMessageStatus",
+    "chatId": "79876543210@c.us",
+    "instanceData": {"idInstance": 7, "wid": "79876543210@c.us", "typeInstance": "whatsapp"},
+    "timestamp": 1586700690,
+    "idMessage": "BAE5367237E13A87",
+    "status": "read",
+    "sendByApi": True,
+}
+
+Parse = Callable[[Any], list[Any]]
+BOTH = pytest.mark.parametrize(
+    "parse", [SMSFire.parse_webhook, GreenAPI.parse_webhook], ids=["SMSFire", "GREEN-API"]
+)
+ITEMS: list[Any] = [
+    pytest.param(SMSFire.parse_webhook, SMSFIRE_ITEM, id="SMSFire"),
+    pytest.param(GreenAPI.parse_webhook, GREEN_API_ITEM, id="GREEN-API"),
+]
+EITHER = pytest.mark.parametrize(("parse", "item"), ITEMS)
+
+
+def smsfire(**fields: Any) -> MessageStatus:
+    """Return what becomes of a webhook with these fields and an id."""
+    (status,) = SMSFire.parse_webhook(json.dumps({"id": 1, **fields}))
+    return status
+
+
+def green_api(**fields: Any) -> Receipt:
+    """Return the receipt of a webhook with these fields, its type and its idMessage."""
+    body = {"typeWebhook": "outgoingMessageStatus", "idMessage": "BAE5", **fields}
+    (statistic,) = GreenAPI.parse_webhook(json.dumps(body))
+    assert statistic.id_message == "BAE5"
+    (receipt,) = statistic.receipts
+    return receipt
+
+
+def without(item: dict[str, Any], name: str) -> dict[str, Any]:
+    return {other: value for other, value in item.items() if other != name}
+
+
+# --- both -----------------------------------------------------------------------------------------
+
+
+@EITHER
+def test_every_kind_of_body_says_the_same(parse: Parse, item: dict[str, Any]) -> None:
+    expected = parse(item)
+    assert len(expected) == 1
+    text = json.dumps(item)
+    for body in (text, text.encode(), f" \r\n{text}\n", [item], f"[{text}]", f"[{text[:-1]},}},]".encode()):
+        assert parse(body) == expected
+
+
+@EITHER
+def test_an_array_is_several_statuses_in_their_order(parse: Parse, item: dict[str, Any]) -> None:
+    (one,) = parse(item)
+    assert parse([item, item]) == [one, one]
+    assert parse([]) == parse("[]") == []
+
+
+@EITHER
+def test_a_body_that_is_passed_is_not_changed(parse: Parse, item: dict[str, Any]) -> None:
+    body = json.loads(json.dumps(item))
+    parse(body)
+    assert body == item
+
+
+@EITHER
+@pytest.mark.parametrize("extra", [None, [], {"a": 1}, "x", 1.5])
+def test_extra_fields_are_ignored(parse: Parse, item: dict[str, Any], extra: object) -> None:
+    assert parse({**item, "further": extra, "": extra}) == parse(item)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", "", b"null", b"true", b"7", b'"text"', b"<html></html>", b"\xff", b"{", b"[{]", b"NaN"),
+        *(
+            {},
+            [{}],
+            [[]],
+            [7],
+            [None],
+            {"id": None},
+            {"status": "read"},
+            {"typeWebhook": 7},
+            {"idMessage": "a"},
+        ),
+    ],
+    ids=repr,
+)
+def test_a_foreign_body_is_a_decode_error(parse: Parse, body: Any) -> None:
+    with pytest.raises(DecodeError, match=r"^(SMSFire|GREEN-API): the webhook "):
+        parse(body)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "body", [None, 7, 1.5, True, object(), {1}, ("a",)], ids=lambda body: type(body).__name__
+)
+def test_what_is_no_body_is_a_decode_error(parse: Parse, body: Any) -> None:
+    with pytest.raises(DecodeError, match="the webhook is neither an object nor an array"):
+        parse(body)
+
+
+def test_the_other_providers_body_is_foreign() -> None:
+    with pytest.raises(DecodeError, match="SMSFire"):
+        SMSFire.parse_webhook(GREEN_API_ITEM)
+    with pytest.raises(DecodeError, match="GREEN-API"):
+        GreenAPI.parse_webhook(SMSFIRE_ITEM)
+
+
+@EITHER
+def test_an_error_does_not_quote_the_body(parse: Parse, item: dict[str, Any]) -> None:
+    for body in (
+        {"canary": "canary"},
+        json.dumps({**item, "id": ["canary"], "timestamp": "canary"}),
+        "canary",
+    ):
+        with pytest.raises(DecodeError) as caught:
+            parse(body)
+        assert "canary" not in str(caught.value) + repr(vars(caught.value))
+
+
+@EITHER
+def test_a_webhook_is_read_in_less_than_a_millisecond(parse: Parse, item: dict[str, Any]) -> None:
+    body = json.dumps(item).encode()
+    parse(body)
+    # The best of several, because the machine that runs this may be doing other things as well.
+    seconds = []
+    for _ in range(50):
+        started = time.perf_counter()
+        parse(body)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.001
+
+
+# --- SMSFire --------------------------------------------------------------------------------------
+
+
+def test_smsfires_webhook_is_a_message_status() -> None:
+    moment = datetime(2021, 8, 6, 12, 59, 2, tzinfo=UTC)
+    assert SMSFire.parse_webhook(SMSFIRE_ITEM) == [
+        MessageStatus(
+            id=1,
+            custom_id="firezap0001",
+            instance_token="an instance",
+            message_type="TEXT",
+            country="55",
+            phone="5511944556677",
+            status_code=2,
+            status_name="DELIVERED",
+            status_date=moment,
+            sent_date=moment - timedelta(seconds=9),
+            state=DeliveryState.DELIVERED,
+        )
+    ]
+
+
+def test_smsfires_leading_zeros_are_read() -> None:
+    assert SMSFire.parse_webhook('{"id": 000017, "statusCode": 05}') == [
+        MessageStatus(id=17, status_code=5, state=DeliveryState.EXPIRED)
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in SMSFIRE_ITEM if name != "id"])
+def test_any_field_of_smsfires_may_be_missing_or_null(name: str) -> None:
+    (missing,) = SMSFire.parse_webhook(without(SMSFIRE_ITEM, name))
+    (null,) = SMSFire.parse_webhook({**SMSFIRE_ITEM, name: None})
+    assert missing.id == 1
+    assert missing == null
+
+
+@pytest.mark.parametrize("id", [None, "", "x", [], {}, True, 1.5])
+def test_smsfires_webhook_needs_an_id(id: object) -> None:
+    with pytest.raises(DecodeError, match="id "):
+        SMSFire.parse_webhook({**SMSFIRE_ITEM, "id": id})
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({}, DeliveryState.UNKNOWN),
+        ({"statusName": ""}, DeliveryState.UNKNOWN),
+        ({"statusName": "", "statusCode": ""}, DeliveryState.UNKNOWN),
+        ({"statusName": "NEW ONE", "statusCode": 77}, DeliveryState.UNKNOWN),
+        ({"statusName": "READ", "statusCode": 77}, DeliveryState.READ),
+        ({"statusName": "read"}, DeliveryState.READ),
+        ({"statusName": "ACCEPTED"}, DeliveryState.SENT),
+        ({"statusName": "NEW ONE", "statusCode": 3}, DeliveryState.UNDELIVERED),
+        ({"statusCode": "3"}, DeliveryState.UNDELIVERED),
+    ],
+)
+def test_smsfires_empty_and_unknown_statuses_are_kept(fields: dict[str, Any], state: DeliveryState) -> None:
+    status = smsfire(**fields)
+    assert status.state is state
+    assert status.status_name == fields.get("statusName")
+
+
+def test_one_readable_item_of_smsfires_is_enough() -> None:
+    assert [status.id for status in SMSFire.parse_webhook([{}, {"id": 5}, 7, {"id": "x"}])] == [5]
+
+
+# --- GREEN-API ------------------------------------------------------------------------------------
+
+
+def test_green_apis_webhook_is_a_statistic_with_one_receipt() -> None:
+    assert GreenAPI.parse_webhook(GREEN_API_ITEM) == [
+        StatusStatistic(
+            id_message="BAE5367237E13A87",
+            receipts=(
+                Receipt(
+                    participant="79876543210@c.us",
+                    timestamp=datetime(2020, 4, 12, 14, 11, 30, tzinfo=UTC),
+                    status="read",
+                    state=DeliveryState.READ,
+                ),
+            ),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("incomingMessageReceived", "outgoingMessageReceived", "outgoingAPIMessageReceived"),
+        *("stateInstanceChanged", "deviceInfo", "incomingCall", "", "OutgoingMessageStatus", "something new"),
+    ],
+)
+def test_every_other_webhook_of_green_apis_gives_nothing(kind: str) -> None:
+    assert GreenAPI.parse_webhook({**GREEN_API_ITEM, "typeWebhook": kind}) == []
+    assert GreenAPI.parse_webhook({"typeWebhook": kind}) == []
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in GREEN_API_ITEM if name not in ("typeWebhook", "idMessage")]
+)
+def test_any_other_field_of_green_apis_may_be_missing_or_null(name: str) -> None:
+    missing = GreenAPI.parse_webhook(without(GREEN_API_ITEM, name))
+    assert missing[0].id_message == "BAE5367237E13A87"
+    assert GreenAPI.parse_webhook({**GREEN_API_ITEM, name: None}) == missing
+
+
+def test_a_webhook_without_a_chat_has_a_receipt_of_nobody() -> None:
+    assert green_api(status="read") == Receipt(participant="", status="read", state=DeliveryState.READ)
+
+
+@pytest.mark.parametrize("id_message", [None, "", 7, ["a"], {}])
+def test_green_apis_webhook_needs_an_id_message(id_message: object) -> None:
+    with pytest.raises(DecodeError, match="idMessage is no text, or empty"):
+        GreenAPI.parse_webhook({**GREEN_API_ITEM, "idMessage": id_message})
+    with pytest.raises(DecodeError, match="idMessage is no text, or empty"):
+        GreenAPI.parse_webhook(without(GREEN_API_ITEM, "idMessage"))
+
+
+@pytest.mark.parametrize(("word", "state"), WORDS)
+def test_green_apis_words_have_states_and_are_kept(word: str, state: DeliveryState) -> None:
+    receipt = green_api(status=word, description="why")
+    assert (receipt.status, receipt.state, receipt.description) == (word, state, "why")
+
+
+def test_green_apis_trailing_commas_are_read() -> None:
+    body = b'[{"typeWebhook": "outgoingMessageStatus", "idMessage": "BAE5", "status": "sent",},]'
+    assert GreenAPI.parse_webhook(body)[0].counts == {DeliveryState.SENT: 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"timestamp": "soon"}, "timestamp is not an integer"),
+        ({"timestamp": 10**18}, "timestamp is not a UNIX time"),
+        ({"status": ["read"]}, "status is not a text"),
+        ({"chatId": {}}, "chatId is not a text"),
+    ],
+)
+def test_a_field_of_another_kind_is_a_decode_error_that_names_it(
+    fields: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(
+        DecodeError, match=f"GREEN-API: the webhook is not as documented: {problem}"
+    ) as caught:
+        green_api(**fields)
+    assert caught.value.problems == (problem,)
+
+
+# --- anything at all ------------------------------------------------------------------------------
+
+NAMES = st.sampled_from([*SMSFIRE_ITEM, *GREEN_API_ITEM, "description"])
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["outgoingMessageStatus", "read", "DELIVERED", 10**18, "2021-08-06T09:59:02-0300"])
+)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(NAMES | st.text(max_size=4), inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+NEAR_ONES = st.builds(
+    lambda item, changes: {**item, **changes},
+    st.sampled_from([SMSFIRE_ITEM, GREEN_API_ITEM]),
+    st.dictionaries(NAMES, JSON, max_size=3),
+)
+CUT_ONES = st.builds(
+    lambda item, start, end: json.dumps(item).encode()[start : start + end],
+    st.sampled_from([SMSFIRE_ITEM, GREEN_API_ITEM]),
+    st.integers(0, 30),
+    st.integers(0, 400),
+)
+
+
+def check(body: Any) -> None:
+    for parse, expected in (
+        (SMSFire.parse_webhook, MessageStatus),
+        (GreenAPI.parse_webhook, StatusStatistic),
+    ):
+        try:
+            statuses: list[Any] = parse(body)
+        except DecodeError:
+            continue
+        assert type(statuses) is list
+        assert all(type(status) is expected for status in statuses)
+
+
+@given(st.binary(max_size=200) | CUT_ONES)
+def test_any_bytes_are_a_list_or_a_decode_error(body: bytes) -> None:
+    check(body)
+
+
+@given(st.text(max_size=200))
+@example("[" * 100_000)
+@example('{"id":' * 100_000)
+@example('{"id": ' + "9" * 5000 + "}")
+@example('{"id": 1e999}')
+@example('{"id": "' + "9" * 41 + '"}')
+@example("\ufeff[]")
+def test_any_text_is_a_list_or_a_decode_error(body: str) -> None:
+    check(body)
+
+
+@given(JSON | NEAR_ONES | st.lists(NEAR_ONES, max_size=3))
+@example({"id": 10**5000})
+@example({**GREEN_API_ITEM, "chatId": 10**5000})
+@example({**GREEN_API_ITEM, "chatId": "\ud800", "status": "\udfff"})
+@example({**SMSFIRE_ITEM, "statusDate": "0001-01-01T00:00:00+2359"})
+def test_any_json_is_a_list_or_a_decode_error(body: Any) -> None:
+    check(body)
+    try:
+        text = json.dumps(body)
+    except ValueError:
+        return  # An integer that Python does not write.
+    check(text)

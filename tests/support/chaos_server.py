@@ -1,0 +1,404 @@
+"""An SMSFire that misbehaves on a real socket, and knows what the truth was at every moment.
+
+An ASGI app cannot cut a body in the middle, so this is HTTP/1.1 by hand, in a thread of its own.
+"""
+
+import asyncio
+import json
+import random
+import threading
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from enum import StrEnum
+from typing import Final
+
+from statuslookup import CustomId, DeliveryState, MessageKey, MessageStatus
+
+TOKEN: Final = "chaos"
+MAX_ITEMS: Final = 200
+
+SENT_DATE: Final = datetime(2026, 11, 21, 9, 0, 0, tzinfo=UTC)
+STATES: Final = (DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.DELIVERED)
+NAMES: Final = ("PENDING", "ACCEPTED", "DELIVERED")
+DATES: Final = tuple(SENT_DATE + timedelta(minutes=code) for code in range(3))
+WIRE_DATES: Final = tuple(date.strftime("%Y-%m-%dT%H:%M:%S+0000") for date in DATES)
+
+
+class Fault(StrEnum):
+    NONE = "answered in order"
+    DROPPED_BEFORE = "dropped before the request was read"
+    DROPPED_AFTER = "dropped after the request was read"
+    DELAYED = "delayed by 5 to 100 ms"
+    SERVER_ERROR = "5xx or 499"
+    REJECTED = "429"
+    REJECTED_WITH_ADVICE = "429 with Retry-After"
+    GARBAGE = "garbage with status 200"
+    NOT_HTTP = "garbage that is no HTTP"
+    HALF_BODY = "half a body"
+    REORDERED = "items reordered"
+    DOUBLED = "items doubled"
+    FOREIGN = "foreign items added"
+    BAD_ITEM = "one item unreadable"
+    CUT_OFF = "more than 200 items, cut off"
+
+
+# A deck is dealt again when it is used up, so every fault surely comes, and as often as it says here.
+_DECK: Final = (
+    [Fault.NONE] * 30
+    + [Fault.DROPPED_BEFORE] * 3
+    + [Fault.DROPPED_AFTER] * 2
+    + [Fault.DELAYED] * 4
+    + [Fault.SERVER_ERROR] * 3
+    + [Fault.REJECTED] * 2
+    + [Fault.REJECTED_WITH_ADVICE] * 2
+    + [Fault.GARBAGE]
+    + [Fault.NOT_HTTP]
+    + [Fault.HALF_BODY] * 2
+)
+# Every 400 requests, the server is out of order for 30, which uses up anybody's retries. A short run makes
+# hardly more than a hundred.
+_OUTAGE_EVERY: Final = 400
+_OUTAGE: Final = range(80, 110)
+
+_GARBAGE: Final = (
+    b"",
+    b"null",
+    b"42",
+    b'"DELIVERED"',
+    b"[null]",
+    b"[[]]",
+    b"{}",
+    b"<html><body>Bad gateway</body></html>",
+    b'[{"id": 1, "statusCode"',
+    b"[" * 100_000,
+    b"\xff\xfe\x00garbage",
+    b"NaN",
+)
+
+
+class Truth:
+    """What became of each message, and since when; a message goes from PENDING to SENT to DELIVERED.
+
+    It belongs to the server's thread. What was true once stays readable from any other, and it takes no
+    more memory with time.
+    """
+
+    def __init__(self, messages: int) -> None:
+        self.messages = messages
+        self._code = bytearray(messages)
+        self._changed_at = array("d", [float("inf")]) * (2 * messages)
+        self.changes = 0
+
+    def advance(self, index: int) -> None:
+        code = self._code[index]
+        if code < 2:
+            self._changed_at[2 * index + code] = time.monotonic()
+            self._code[index] = code + 1
+            self.changes += 1
+
+    def code(self, index: int) -> int:
+        return self._code[index]
+
+    def code_at(self, index: int, moment: float) -> int:
+        """Return the status code that was true at the moment."""
+        return sum(self._changed_at[2 * index + code] <= moment for code in range(2))
+
+    def custom_id(self, index: int) -> str | None:
+        """Return a customId: some messages have none, some have one that is the id of another message."""
+        if index % 7 == 6:
+            return None
+        if index % 4 == 3:
+            return str((index + 1) % self.messages + 1)
+        return f"campaign-{index}"
+
+    def index_of(self, key: MessageKey) -> int | None:
+        """Return the index of the message that the key means, if there is one."""
+        if isinstance(key, str):
+            if key.isdigit():
+                index = (int(key) - 2) % self.messages
+            else:
+                name, _, digits = key.partition("-")
+                index = int(digits) if name == "campaign" else 0
+            return index if index < self.messages and self.custom_id(index) == key else None
+        return key - 1 if 0 < key <= self.messages else None
+
+    def expected(self, index: int, code: int, request: int) -> MessageStatus:
+        return MessageStatus(
+            id=index + 1,
+            custom_id=self.custom_id(index),
+            instance_token=str(request),
+            message_type="TEXT",
+            country="55",
+            phone=f"55{index:011d}",
+            status_code=code,
+            status_name=NAMES[code],
+            status_date=DATES[code],
+            sent_date=SENT_DATE,
+            state=STATES[code],
+        )
+
+
+class ChaosServer:
+    """Answers lookups in every wrong way there is, but tells no lie: what it says is true, or unreadable.
+
+    Each item names in ``instanceToken`` the number of the request that it answers, so that a status leads
+    back to when its request came (``arrived_at``) and when the last of its answer was about to be written
+    (``answered_at``).
+    """
+
+    def __init__(self, messages: int, seed: int) -> None:
+        self.truth = Truth(messages)
+        self.base_url = ""
+        self.faults: Counter[Fault] = Counter()
+        self.connections = 0
+        self.open_connections = 0
+        self.requests_by_path = 0
+        self.arrived_at = array("d", [0.0])
+        self.answered_at = array("d", [0.0])
+        self.problems: list[str] = []
+        self._random = random.Random(seed)
+        self._deck: list[Fault] = []
+
+    @property
+    def requests(self) -> int:
+        """The requests that were read."""
+        return len(self.arrived_at) - 1
+
+    @contextmanager
+    def serve(self) -> Iterator[None]:
+        """Answer on a free port of this machine until the block ends."""
+        is_up = threading.Event()
+        loop = asyncio.new_event_loop()
+        stop = asyncio.Event()
+        thread = threading.Thread(target=loop.run_until_complete, args=(self._serve(is_up, stop),))
+        thread.start()
+        try:
+            assert is_up.wait(10)
+            yield
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join(10)
+            assert not thread.is_alive()
+            loop.close()
+
+    async def _serve(self, is_up: threading.Event, stop: asyncio.Event) -> None:
+        tasks: set[asyncio.Task[None]] = set()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.create_task(self._converse(reader, writer))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+        server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=2**20)
+        port = server.sockets[0].getsockname()[1]
+        self.base_url = f"http://127.0.0.1:{port}"
+        is_up.set()
+        await stop.wait()
+        server.close()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self.open_connections += 1
+        try:
+            while await self._take_request(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the client closed the connection
+        except Exception as error:  # noqa: BLE001 # the test reports it: a server that fails proves nothing
+            self.problems.append(repr(error))
+        finally:
+            writer.close()
+            try:
+                await writer.wait_closed()
+            except OSError:
+                pass  # it was aborted, by either side
+            self.open_connections -= 1
+
+    def _deal(self) -> Fault:
+        if not self._deck:
+            self._deck = self._random.sample(_DECK, len(_DECK))
+        return self._deck.pop()
+
+    async def _take_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Deal with one request as the deck says; return whether the connection stays open."""
+        chance = self._random.random
+        fault = self._deal()
+        if fault is Fault.DROPPED_BEFORE:
+            # In the middle of its first line, or as soon as the connection is there, or idle again.
+            if chance() < 0.7 and not await reader.read(1):
+                self._deck.append(fault)
+                return False
+            self.faults[fault] += 1
+            writer.transport.abort()
+            return False
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            # The client closed a connection that it did not use any more: no fault of the server's.
+            self._deck.append(fault)
+            return False
+        number = len(self.arrived_at)
+        self.arrived_at.append(time.monotonic())
+        self.answered_at.append(float("inf"))
+        keys, is_path = await self._read(head, reader)
+        if number % _OUTAGE_EVERY in _OUTAGE:
+            fault = Fault.SERVER_ERROR if chance() < 0.5 else Fault.DROPPED_AFTER
+        self.faults[fault] += 1
+        self._advance(keys)
+        if fault is Fault.DROPPED_AFTER:
+            if chance() < 0.5:
+                writer.transport.abort()
+            return False
+        if fault is Fault.NOT_HTTP:
+            writer.write(self._random.randbytes(64) + b"\r\n\r\n")
+            return False
+        if fault is Fault.DELAYED:
+            await asyncio.sleep(0.005 + 0.095 * chance())
+        if fault in (Fault.SERVER_ERROR, Fault.REJECTED, Fault.REJECTED_WITH_ADVICE):
+            writer.write(self._refusal(fault))
+        elif fault is Fault.GARBAGE:
+            self._write_garbage(writer)
+        else:
+            content = self._content(keys, number, is_path=is_path)
+            self._advance(keys)
+            return await self._write_answer(writer, content, number, fault)
+        await writer.drain()
+        return True
+
+    async def _read(self, head: bytes, reader: asyncio.StreamReader) -> tuple[list[MessageKey], bool]:
+        lines = head.decode("latin-1").split("\r\n")
+        method, path, _ = lines[0].split(" ")
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        if fields["authorization"] != f"Basic {TOKEN}":
+            self.problems.append("the token is missing")
+        if method == "GET":
+            self.requests_by_path += 1
+            return [self._by_path(path.removeprefix("/whatsapp/status/"))], True
+        wanted = json.loads(await reader.readexactly(int(fields["content-length"])))
+        keys: list[MessageKey] = [
+            *map(int, wanted.get("ids", ())),
+            *map(CustomId, wanted.get("customIds", ())),
+        ]
+        if len(keys) > MAX_ITEMS:
+            self.problems.append(f"{len(keys)} keys in one request")
+        if len(set(keys)) < len(keys):
+            self.problems.append("a key twice in one request")
+        return keys, False
+
+    def _by_path(self, text: str) -> MessageKey:
+        """Return what the key of a path means here: where an id is also a customId, the one or the other."""
+        if not text.isdigit():
+            return CustomId(text)
+        is_both = self.truth.index_of(CustomId(text)) is not None
+        return CustomId(text) if is_both and self._random.random() < 0.5 else int(text)
+
+    def _advance(self, keys: Iterable[MessageKey]) -> None:
+        """Let the truth change just when it is asked for."""
+        for key in keys:
+            if self._random.random() < 0.15:
+                index = self.truth.index_of(key)
+                if index is not None:
+                    self.truth.advance(index)
+
+    def _item(self, index: int, number: int, *, is_bad: bool = False) -> str:
+        truth = self.truth
+        code = truth.code(index)
+        custom_id = truth.custom_id(index)
+        return (
+            f'{{"instanceToken":"{number}","id":{index + 1},'
+            + ("" if custom_id is None else f'"customId":"{custom_id}",')
+            + f'"messageType":"TEXT","country":"55","phone":"55{index:011d}",'
+            f'"statusCode":{code},"statusName":"{NAMES[code]}",'
+            f'"statusDate":"{"yesterday" if is_bad else WIRE_DATES[code]}","sentDate":"{WIRE_DATES[0]}"}}'
+        )
+
+    def _content(self, keys: list[MessageKey], number: int, *, is_path: bool) -> bytes:
+        """Return the body: true, complete up to 200 items, and in no order that anybody could rely on."""
+        chance, faults = self._random.random, self.faults
+        # Who asks for a message by both of its names is told once.
+        found = list(dict.fromkeys(index for index in map(self.truth.index_of, keys) if index is not None))
+        items = [self._item(index, number) for index in found]
+        if items and chance() < 0.1:
+            faults[Fault.BAD_ITEM] += 1
+            victim = self._random.randrange(len(items))
+            items[victim] = self._item(found[victim], number, is_bad=True)
+        if items and chance() < 0.35:
+            faults[Fault.DOUBLED] += 1
+            # Some are said twice, and the second time may already say more.
+            doubled = self._random.choices(found, k=1 + len(found) // 10)
+            self._advance(index + 1 for index in doubled)
+            items += [self._item(index, number) for index in doubled]
+        if chance() < 0.35:
+            faults[Fault.FOREIGN] += 1
+            for _ in range(self._random.randint(1, 20)):
+                index = self._random.randrange(self.truth.messages)
+                if index not in found:
+                    items.append(self._item(index, number))
+        if len(items) > 1 and (chance() < 0.5 or len(items) > MAX_ITEMS):
+            faults[Fault.REORDERED] += 1
+            self._random.shuffle(items)
+        if len(items) > MAX_ITEMS:
+            faults[Fault.CUT_OFF] += 1
+            del items[MAX_ITEMS:]
+        if is_path and len(items) == 1:
+            return items[0].encode()
+        return f"[{','.join(items)}]".encode() if items else b""
+
+    def _refusal(self, fault: Fault) -> bytes:
+        if fault is Fault.SERVER_ERROR:
+            return _head(self._random.choice(("500", "502", "503", "504", "499")), 0)
+        if fault is Fault.REJECTED:
+            return _head("429", 0)
+        date = format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
+        advice = self._random.choice(("0", "1", date, "soon"))
+        return _head("429", 0, f"Retry-After: {advice}\r\n")
+
+    def _write_garbage(self, writer: asyncio.StreamWriter) -> None:
+        garbage = self._random.choice(_GARBAGE)
+        field = "Content-Encoding: gzip\r\n" if garbage and self._random.random() < 0.2 else ""
+        writer.write(_head("200", len(garbage), field) + garbage)
+
+    async def _write_answer(
+        self, writer: asyncio.StreamWriter, content: bytes, number: int, fault: Fault
+    ) -> bool:
+        half = len(content) // 2
+        if fault is Fault.HALF_BODY:
+            how = self._random.randrange(3)
+            if how == 0 or not content:
+                writer.write(_head("200", len(content) or 100) + content[:half])
+            elif how == 1:
+                writer.write(_head("200", None, "Transfer-Encoding: chunked\r\n"))
+                writer.write(b"%x\r\n%b" % (len(content), content[:half]))
+            else:
+                # Without a length, the end of the connection is the end of the body.
+                writer.write(_head("200", None, "Connection: close\r\n") + content[:half])
+            return False
+        if not content:
+            self.answered_at[number] = time.monotonic()
+            writer.write(_head("204", None))
+        elif self._random.random() < 0.2:
+            writer.write(_head("200", None, "Transfer-Encoding: chunked\r\n"))
+            writer.write(b"%x\r\n%b\r\n" % (half, content[:half]) if half else b"")
+            await asyncio.sleep(0.01 if fault is Fault.DELAYED else 0)
+            self.answered_at[number] = time.monotonic()
+            writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(content) - half, content[half:]))
+        else:
+            self.answered_at[number] = time.monotonic()
+            writer.write(_head("200", len(content)) + content)
+        await writer.drain()
+        return True
+
+
+def _head(status: str, length: int | None, fields: str = "") -> bytes:
+    if length is not None:
+        fields += f"Content-Length: {length}\r\n"
+    return f"HTTP/1.1 {status} Chaos\r\nContent-Type: application/json\r\n{fields}\r\n".encode()

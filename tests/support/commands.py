@@ -1,0 +1,40 @@
+"""The commands with credentials of the sandbox: in this process, in one of their own, on a terminal."""
+
+import json
+import subprocess
+from contextlib import AbstractContextManager
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from statuslookup.cli.main import commands
+from tests.support.processes import environment, on_terminal, start
+
+CREDENTIALS = {
+    "SMSFIRE_TOKEN": "sandbox",
+    "GREEN_API_ID_INSTANCE": "1101000001",
+    "GREEN_API_TOKEN": "sandbox",
+}
+
+
+def run(*arguments: str, input: str | bytes | None = None, **changes: str | None) -> Result:
+    env: dict[str, str | None] = {**CREDENTIALS, "GREEN_API_URL": None, "SMSFIRE_USER": None, **changes}
+    return CliRunner().invoke(commands, arguments, input=input, env=env)
+
+
+def rows(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def ids(count: int) -> str:
+    return "".join(f"{id}\n" for id in range(1, count + 1))
+
+
+def check(*arguments: str, url: str, **options: Any) -> "subprocess.Popen[str]":
+    env = environment(**CREDENTIALS)
+    return start("check", "smsfire", *arguments, "--base-url", url, "--rate", "off", env=env, **options)
+
+
+def show(*arguments: str, stdin: int = subprocess.DEVNULL, **changes: str) -> AbstractContextManager[Any]:
+    """Start a command on a terminal that is wide enough for a whole row."""
+    return on_terminal(*arguments, columns=100, stdin=stdin, env=environment(**CREDENTIALS, **changes))

@@ -1,0 +1,68 @@
+"""What takes turns at a limiter, and writes down when."""
+
+import asyncio
+from typing import Any
+
+from statuslookup import RateLimit, Slot, TokenBucket
+from tests.support.virtual_time import LoopClock
+
+TWO_A_SECOND = RateLimit(2, per=1.0)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Journal:
+    """Starts requests behind a bucket, and writes down when each one got its slot."""
+
+    def __init__(self, bucket: TokenBucket) -> None:
+        self.bucket = bucket
+        self.granted: dict[str, float] = {}
+        self._started_at = now()
+
+    def ask(
+        self, name: str, *, takes: float = 0.0, error: Exception | None = None, rejected: Any = False
+    ) -> asyncio.Task[None]:
+        return asyncio.create_task(self.ask_here(name, takes, error, rejected))
+
+    async def ask_here(
+        self, name: str, takes: float = 0.0, error: Exception | None = None, rejected: Any = False
+    ) -> None:
+        try:
+            async with self.bucket.slot() as slot:
+                self.granted[name] = round(now() - self._started_at, 6)
+                if takes:
+                    await asyncio.sleep(takes)
+                if error is not None:
+                    raise error
+                if rejected is not False:
+                    slot.rejected(rejected)
+        except ConnectionError:
+            pass
+
+
+def journal(limit: RateLimit = TWO_A_SECOND, **options: Any) -> Journal:
+    return Journal(TokenBucket(limit, clock=LoopClock(), **options))
+
+
+async def enter(bucket: TokenBucket) -> Slot:
+    return await bucket.slot().__aenter__()
+
+
+async def run_what_is_ready() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def queue(bucket: TokenBucket, waiters: int) -> list[asyncio.Task[Slot]]:
+    tasks = [asyncio.create_task(enter(bucket)) for _ in range(waiters)]
+    await run_what_is_ready()
+    assert bucket.stats().waiting == waiters
+    return tasks
+
+
+async def take_turns(bucket: TokenBucket, times: int, *, takes: float) -> None:
+    for _ in range(times):
+        async with bucket.slot():
+            await asyncio.sleep(takes)
