@@ -12,14 +12,12 @@ import anyio
 
 from ._arguments import check_methods, number
 from ._clock import SYSTEM_CLOCK, Clock
-from ._engine.bulk import Ends, ends_of
-from ._engine.dispatcher import Dispatcher
-from ._engine.lanes import Batcher
-from ._engine.lookup import Line
+from ._engine.bulk import Outcomes, outcomes_of
+from ._engine.engine import Engine
 from ._engine.retry import RetryPolicy
 from ._http.sender import Sender, Transport
 from ._limits.budgets import SharedBucket
-from ._limits.token_bucket import Limiter
+from ._limits.limiter import Limiter
 from ._limits.unlimited import Unlimited
 from ._model import AnswerT, ClientStats, KeyT, MessageKey, Outcome
 from .errors import ClosedError, IncompleteError, StatusLookupError, WrongLoopError
@@ -51,7 +49,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
     """
 
     # Here, because __del__ runs also where __init__ refused an argument.
-    _line: Line[KeyT, AnswerT] | None = None
+    _engine: Engine[KeyT, AnswerT] | None = None
     _is_closed = False
 
     def __init__(
@@ -87,7 +85,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         self._shared: SharedBucket | None = None
 
     def __repr__(self) -> str:
-        state = "closed" if self._is_closed else "unused" if self._line is None else "open"
+        state = "closed" if self._is_closed else "unused" if self._engine is None else "open"
         return f"<StatusClient {state} {self._provider!r} {self.stats()}>"
 
     async def get(self, key: KeyT, *, timeout: _Timeout = "client") -> AnswerT | None:
@@ -98,20 +96,26 @@ class StatusClient(Generic[KeyT, AnswerT]):
         and otherwise only ``StatusLookupError``.
         """
         key = self._provider.check(key)
-        timeout = self._seconds(timeout)
+        seconds = self._timeout if timeout == "client" else _checked_timeout(timeout)
         loop = asyncio.get_running_loop()
-        line = self._line
-        if line is None or loop is not self._loop or self._is_closed:
-            line = self._open(loop)
-        lookup = line.look_up(key, timeout, loop)
+        engine = self._engine
+        if engine is None or loop is not self._loop or self._is_closed:
+            engine = self._open(loop)
+        answer = engine.join(key, loop)
+        deadline = None
+        if seconds is not None:
+            deadline = engine.deadlines.of_this_turn(seconds)
+            deadline.waiting[answer] = key
         try:
-            return await lookup
+            return await answer
         except BaseException:
-            lookup.withdraw()
+            engine.leave(key, answer)
             raise
         finally:
+            if deadline is not None:
+                deadline.discard(answer)
             # An error's traceback leads here, and from here to the error.
-            del lookup
+            del answer
 
     @overload
     async def get_many(
@@ -146,18 +150,18 @@ class StatusClient(Generic[KeyT, AnswerT]):
         statuses: dict[KeyT, AnswerT | None] = {}
         errors: dict[KeyT, StatusLookupError] = {}
         refusal: StatusLookupError | None = None
-        async with aclosing(self._ends_of(wanted, timeout)) as batches:
-            async for ends in batches:
-                for key, end in ends:
-                    if isinstance(end, ClosedError):
+        async with aclosing(self._outcomes_of(wanted, timeout)) as batches:
+            async for outcomes in batches:
+                for key, outcome in outcomes:
+                    if isinstance(outcome, ClosedError):
                         # A copy, because its traceback leads here, and from here to what was taken.
-                        raise end.fresh()
-                    if isinstance(end, StatusLookupError):
-                        errors[key] = end
-                        if end.ends_all:
-                            refusal = end
+                        raise outcome.fresh()
+                    if isinstance(outcome, StatusLookupError):
+                        errors[key] = outcome
+                        if outcome.ends_all:
+                            refusal = outcome
                     else:
-                        statuses[key] = end
+                        statuses[key] = outcome
                 if refusal is not None:
                     unasked = [key for key in wanted if key not in statuses and key not in errors]
                     errors |= {key: refusal.fresh() for key in unasked}
@@ -195,50 +199,35 @@ class StatusClient(Generic[KeyT, AnswerT]):
         bad key (``TypeError``, ``ValueError``) and what ``keys`` itself raises. Leaving the loop early
         withdraws what was not sent.
         """
-        async with aclosing(self._ends_of(keys, timeout)) as batches:
-            async for ends in batches:
-                for key, end in ends:
-                    if isinstance(end, StatusLookupError):
-                        if end.ends_all:
-                            raise end.fresh()
-                        yield Outcome(key, None, end)
+        async with aclosing(self._outcomes_of(keys, timeout)) as batches:
+            async for outcomes in batches:
+                for key, outcome in outcomes:
+                    if isinstance(outcome, StatusLookupError):
+                        if outcome.ends_all:
+                            raise outcome.fresh()
+                        yield Outcome(key, None, outcome)
                     else:
-                        yield Outcome(key, end, None)
+                        yield Outcome(key, outcome, None)
 
-    def _ends_of(
+    def _outcomes_of(
         self, keys: Iterable[KeyT] | AsyncIterable[KeyT], timeout: _Timeout
-    ) -> AsyncGenerator[Ends[KeyT, AnswerT], None]:
+    ) -> AsyncGenerator[Outcomes[KeyT, AnswerT], None]:
         _refuse_one_key(keys)
-        line = self._open(asyncio.get_running_loop())
-        return ends_of(line, keys, self._seconds(timeout), self._provider.check)
-
-    def _seconds(self, timeout: _Timeout) -> float | None:
-        return self._timeout if timeout == "client" else _checked_timeout(timeout)
+        engine = self._open(asyncio.get_running_loop())
+        seconds = self._timeout if timeout == "client" else _checked_timeout(timeout)
+        return outcomes_of(engine, keys, seconds, self._provider.check)
 
     def stats(self) -> ClientStats:
         """Return the counts since the client was made, and what it is doing at this moment."""
-        if self._line is None:
-            return ClientStats()
-        batcher, dispatcher = self._line.batcher, self._line.dispatcher
-        return ClientStats(
-            lookups=self._line.lookups,
-            coalesced=batcher.coalesced,
-            requests=dispatcher.requests,
-            keys_sent=dispatcher.keys_sent,
-            retries=dispatcher.retries,
-            rejections=dispatcher.rejections,
-            queued=batcher.queued,
-            in_flight=batcher.in_flight,
-            seconds_paced=dispatcher.seconds_paced,
-        )
+        return ClientStats() if self._engine is None else self._engine.stats()
 
-    def _open(self, loop: asyncio.AbstractEventLoop) -> Line[KeyT, AnswerT]:
+    def _open(self, loop: asyncio.AbstractEventLoop) -> Engine[KeyT, AnswerT]:
         """Bind the client to the loop, or say why it cannot be used there."""
         if self._is_closed:
             raise ClosedError("the client is closed; make a new one")
-        if self._line is not None:
+        if self._engine is not None:
             if loop is self._loop:
-                return self._line
+                return self._engine
             raise WrongLoopError(
                 "this client belongs to another event loop: make one client in each loop, or run all lookups"
                 " in the loop that used it first"
@@ -258,21 +247,19 @@ class StatusClient(Generic[KeyT, AnswerT]):
         else:
             self._shared = SharedBucket(provider.budget, limit, loop=loop, clock=self._clock)
             limiter = self._shared.bucket
-        batcher: Batcher[KeyT, AnswerT] = Batcher()
-        dispatcher = Dispatcher(
+        self._loop = loop
+        self._sender = sender
+        self._engine = Engine(
             provider,
-            batcher,
             limiter,
             sender.send,
             retry=self._retry,
             linger=self._linger,
             clock=self._clock,
             context=self._context,
+            loop=loop,
         )
-        self._loop = loop
-        self._sender = sender
-        self._line = Line(batcher, dispatcher, self._clock, provider.max_batch)
-        return self._line
+        return self._engine
 
     async def aclose(self) -> None:
         """End every lookup with ``ClosedError``, and return when no task and no connection is left.
@@ -280,18 +267,18 @@ class StatusClient(Generic[KeyT, AnswerT]):
         A closed client stays closed. It may be called again, and from any task of the client's event loop;
         in another loop, it raises ``WrongLoopError``.
         """
-        if self._line is not None and self._loop not in (None, asyncio.get_running_loop()):
+        if self._engine is not None and self._loop not in (None, asyncio.get_running_loop()):
             if self._loop.is_closed():
                 raise WrongLoopError("the client's event loop has ended: close a client before its loop ends")
             raise WrongLoopError("close the client in the event loop that it was used in")
         self._is_closed = True
-        line, sender = self._line, self._sender
-        if line is None or sender is None:
+        engine, sender = self._engine, self._sender
+        if engine is None or sender is None:
             return
         # A cancelled caller still leaves nothing behind; what is awaited here has been told to end.
         with anyio.CancelScope(shield=True):
             try:
-                await line.aclose(ClosedError("the client was closed before the status was known"))
+                await engine.close(ClosedError("the client was closed before the status was known"))
             finally:
                 self._release()
                 # The shield does not hold back Task.cancel().
@@ -312,7 +299,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         raise TypeError("a StatusClient cannot be pickled; build it anew where it is needed")
 
     def __del__(self, _warn: Any = warnings.warn) -> None:
-        if self._line is not None and not self._is_closed:
+        if self._engine is not None and not self._is_closed:
             # First, because the warning may be an error.
             self._release()
             _warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)

@@ -3,34 +3,33 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Generic, TypeAlias
 
-from .._clock import Timer
 from .._model import AnswerT, KeyT
 from ..errors import StatusLookupError
-from .lanes import Entry
-from .lookup import Line
+from .deadlines import Deadline, Deadlines
+from .engine import Engine
 
-Ends: TypeAlias = list[tuple[KeyT, AnswerT | StatusLookupError | None]]
+Outcomes: TypeAlias = list[tuple[KeyT, AnswerT | StatusLookupError | None]]
 
 
-async def ends_of(
-    line: Line[KeyT, AnswerT],
+async def outcomes_of(
+    engine: Engine[KeyT, AnswerT],
     keys: Iterable[KeyT] | AsyncIterable[KeyT],
     timeout: float | None,
     check: Callable[[KeyT], KeyT],
-) -> AsyncGenerator[Ends[KeyT, AnswerT], None]:
-    """Yield the ends of the keys as they come, a batch or so at a time.
+) -> AsyncGenerator[Outcomes[KeyT, AnswerT], None]:
+    """Yield the outcomes of the keys as they come, a batch or so at a time.
 
     ``check`` sees each key just before it is queued. What is raised by it, or by the keys, ends everything.
     """
     # First, because it refuses what is no iterable.
     iterator = iter(()) if isinstance(keys, AsyncIterable) else iter(keys)
-    bulk = BulkLookup(line, timeout)
+    bulk = BulkLookup(engine, timeout)
     feeder: asyncio.Task[bool] | None = None
     if isinstance(keys, AsyncIterable):
-        feeder = line.start_feeder(_feed(bulk, keys, check))
+        feeder = engine.start_feeder(_feed(bulk, keys, check))
         feeder.add_done_callback(lambda _: bulk.notify())
     is_fed = False
     try:
@@ -38,18 +37,18 @@ async def ends_of(
             # One that was cancelled because the client was closed has nothing more to say.
             if feeder is not None and feeder.done() and not (bulk.is_over and feeder.cancelled()):
                 is_fed = feeder.result()
-            # Repeated keys take none of the places in a batch, so one round may leave room for more.
-            while not is_fed and feeder is None and (room := bulk.room):
-                more = [check(key) for key in islice(iterator, room)]
-                is_fed = len(more) < room
+            # Repeated keys take none of the places in a batch, so one round may leave capacity for more.
+            while not is_fed and feeder is None and (capacity := bulk.capacity):
+                more = [check(key) for key in islice(iterator, capacity)]
+                is_fed = len(more) < capacity
                 bulk.add(more)
-            ends = bulk.take_ends()
-            if ends:
-                yield ends
+            outcomes = bulk.take_outcomes()
+            if outcomes:
+                yield outcomes
             elif is_fed and bulk.is_idle:
                 return
-            elif line.batcher.end is not None:
-                raise line.batcher.end.fresh()
+            elif engine.closed_by is not None:
+                raise engine.closed_by.fresh()
             else:
                 await bulk.changed()
     finally:
@@ -68,7 +67,7 @@ async def _feed(
     """Queue the keys; return whether that were all of them."""
     async for key in keys:
         checked = check(key)
-        while not bulk.room:
+        while not bulk.capacity:
             if bulk.is_over:
                 return False
             await bulk.changed()
@@ -77,60 +76,64 @@ async def _feed(
 
 
 class BulkLookup(Generic[KeyT, AnswerT]):
-    """A call for many keys: keeps two batches of them queued in its own lane, and collects their ends."""
+    """A call for many keys: keeps two batches of them queued in its own lane, and collects their outcomes."""
 
-    def __init__(self, line: Line[KeyT, AnswerT], timeout: float | None) -> None:
-        self._line = line
+    def __init__(self, engine: Engine[KeyT, AnswerT], timeout: float | None) -> None:
+        self._engine = engine
         self._timeout = timeout
-        self._lane = line.batcher.open_lane(self.notify)
-        self._open: dict[KeyT, tuple[Entry[KeyT, AnswerT], float]] = {}
+        self._deadlines: Deadlines[KeyT, None] = engine.new_deadlines(self._expire)
+        self._lane = engine.open_lane(self.notify)
+        self._open: dict[KeyT, Deadline[KeyT, None] | None] = {}
         self._repeats: Counter[KeyT] = Counter()
         self._owed = 0
-        """How many keys were added whose end was not taken yet."""
-        self._ends: Ends[KeyT, AnswerT] = []
-        self._timer: Timer | None = None
+        """How many keys were added whose outcome was not taken yet."""
+        self._outcomes: Outcomes[KeyT, AnswerT] = []
         self._is_closed = False
         self._listeners: list[asyncio.Future[None]] = []
 
     @property
     def is_over(self) -> bool:
-        """True if no key can be added any more: it was closed, or the client was."""
-        return self._is_closed or self._line.batcher.end is not None
+        """Whether no key can be added any more: it was closed, or the client was."""
+        return self._is_closed or self._engine.closed_by is not None
 
     @property
     def is_idle(self) -> bool:
-        return not self._open and not self._ends
+        return not self._open and not self._outcomes
 
     @property
-    def room(self) -> int:
-        """How many keys to add now: none if a batch is queued, too many ends wait, or it is over."""
-        if self.is_over:
+    def capacity(self) -> int:
+        """How many keys to add now: none if a batch is queued, too many outcomes wait, or it is over."""
+        most = self._engine.max_batch
+        queued = self._lane.length
+        if queued >= most or self.is_over:
             return 0
-        most = self._line.max_batch
-        if len(self._lane) >= most:
-            return 0
-        return min(2 * most - len(self._lane), 20 * most - self._owed)
+        return min(2 * most - queued, 20 * most - self._owed)
 
     def add(self, keys: Sequence[KeyT]) -> None:
-        """Queue keys, whose deadline counts from here; one that is open already ends with that one."""
-        line = self._line
-        line.lookups += len(keys)
+        """Queue keys, whose deadline counts from here; one that is open already shares that one's outcome."""
+        self._engine.lookups += len(keys)
         self._owed += len(keys)
-        deadline = line.clock.time() + (self._timeout or 0.0)
+        deadline = None if self._timeout is None else self._deadlines.of_this_turn(self._timeout)
+        new: dict[KeyT, Deadline[KeyT, None] | None] = {}
         for key in keys:
-            if key in self._open:
+            if key in self._open or key in new:
                 self._repeats[key] += 1
             else:
-                self._open[key] = line.batcher.join(key, self, self._lane), deadline
-        if self._timeout is not None and self._timer is None:
-            self._timer = line.clock.call_later(self._timeout, self._expire, self._timeout)
-        line.dispatcher.wake()
+                new[key] = deadline
+        if deadline is not None:
+            deadline.waiting.update(dict.fromkeys(new))
+        self._open.update(new)
+        self._engine.join_all(new, self, self._lane)
 
-    def settle(self, key: KeyT, end: AnswerT | StatusLookupError | None) -> None:
-        del self._open[key]
+    def settle(self, key: KeyT, outcome: AnswerT | StatusLookupError | None) -> None:
+        deadline = self._open.pop(key)
+        if deadline is not None:
+            deadline.discard(key)
         for _ in range(1 + (self._repeats.pop(key, 0) if self._repeats else 0)):
-            self._ends.append((key, end.fresh() if isinstance(end, StatusLookupError) else end))
-        self.notify()
+            own = outcome.fresh() if isinstance(outcome, StatusLookupError) else outcome
+            self._outcomes.append((key, own))
+        if self._listeners:
+            self.notify()
 
     def notify(self) -> None:
         listeners, self._listeners = self._listeners, []
@@ -139,40 +142,33 @@ class BulkLookup(Generic[KeyT, AnswerT]):
                 listener.set_result(None)
 
     async def changed(self) -> None:
-        """Wait until there is an end, or maybe room, that was not there before."""
+        """Wait until there is an outcome, or maybe capacity, that was not there before."""
         listener = asyncio.get_running_loop().create_future()
         self._listeners.append(listener)
         await listener
 
-    def take_ends(self) -> Ends[KeyT, AnswerT]:
-        """Return the ends that came since the last time, which makes room for keys."""
-        ends, self._ends = self._ends, []
-        if ends:
-            self._owed -= len(ends)
+    def take_outcomes(self) -> Outcomes[KeyT, AnswerT]:
+        """Return the outcomes that came since the last time, which makes capacity for keys."""
+        outcomes, self._outcomes = self._outcomes, []
+        if outcomes:
+            self._owed -= len(outcomes)
             self.notify()
-        return ends
+        return outcomes
 
-    def _expire(self, timeout: float) -> None:
-        self._timer = None
-        now = self._line.clock.time()
-        # Those who were queued first come first, and so do their deadlines.
-        late = list(takewhile(lambda item: item[1][1] <= now, self._open.items()))
-        for key, (entry, _) in late:
-            error = self._line.too_late(entry, timeout)
-            self._line.batcher.leave(entry, self)
+    def _expire(self, waiting: dict[KeyT, None], timeout: float) -> None:
+        for key in waiting:
+            error = self._engine.too_late(key, timeout)
+            self._engine.leave(key, self)
             self.settle(key, error)
-        self._line.dispatcher.rest()
-        if self._open:
-            _, next_deadline = next(iter(self._open.values()))
-            self._timer = self._line.clock.call_later(next_deadline - now, self._expire, timeout)
 
     def close(self) -> None:
         """Withdraw what is open."""
         self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-        for entry, _ in self._open.values():
-            self._line.batcher.leave(entry, self)
-        self._open.clear()
-        self._line.batcher.close_lane(self._lane)
-        self._line.dispatcher.rest()
+        open_keys, self._open = self._open, {}
+        for key, deadline in open_keys.items():
+            if deadline is not None:
+                deadline.discard(key)
+            self._engine.leave(key, self)
+        self._engine.close_lane(self._lane)
+        # They lead back here: without a cycle, nothing waits for the garbage collector.
+        del self._deadlines

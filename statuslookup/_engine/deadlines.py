@@ -1,54 +1,68 @@
 """Ends waits whose time is up."""
 
-from itertools import takewhile
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from .._clock import Clock, Timer
 
-_TICK: Final = 0.01
+WaiterT = TypeVar("WaiterT")
+ValueT = TypeVar("ValueT")
 
 
-class Expiring(Protocol):
-    """Somebody who waits no longer than a timeout."""
+class Deadline(Generic[WaiterT, ValueT]):
+    """The end of all waits that began in one turn of the event loop with one timeout."""
 
-    def expire(self, timeout: float) -> None:
-        """End the wait: ``timeout`` seconds have passed."""
+    __slots__ = ("_timer", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: dict[WaiterT, ValueT] = {}
+        self._timer: Timer | None = None
+
+    def start(self, clock: Clock, timeout: float, expire: Callable[..., None]) -> None:
+        if self.waiting:
+            self._timer = clock.call_later(timeout, expire, self, timeout)
+
+    def discard(self, waiter: WaiterT) -> None:
+        """Forget the waiter, if it is still waited for; without any, no timer is left."""
+        waiting = self.waiting
+        waiting.pop(waiter, None)
+        if not waiting and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
-class Deadlines:
-    """Ends each wait when its timeout has passed, a hundredth of a second later at most.
+class Deadlines(Generic[WaiterT, ValueT]):
+    """Calls ``expire`` with the waits whose timeout has passed since the turn of the loop they began in.
 
-    One timer serves all waits with the same timeout, because a timer for each of many thousand lookups
-    would cost as much as half of all the rest. No timer is left when nobody waits.
+    One timer serves all waits of a turn, and no time is read for any of them, because a timer for each of
+    many thousand lookups would cost as much as half of all the rest. ``call_soon`` says when a turn is over.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        call_soon: Callable[[Callable[[], None]], object],
+        expire: Callable[[dict[WaiterT, ValueT], float], None],
+    ) -> None:
         self._clock = clock
-        # Waits with the same timeout end in the order in which they began, so the first is the next.
-        self._waiting: dict[float, dict[Expiring, float]] = {}
-        self._timers: dict[float, Timer] = {}
+        self._call_soon = call_soon
+        self._expire = expire
+        self._this_turn: dict[float, Deadline[WaiterT, ValueT]] = {}
 
-    def add(self, waiter: Expiring, timeout: float) -> None:
-        """Let the waiter expire in ``timeout`` seconds."""
-        waiting = self._waiting.get(timeout)
-        if waiting is None:
-            waiting = self._waiting[timeout] = {}
-            self._timers[timeout] = self._clock.call_later(timeout, self._expire, timeout)
-        waiting[waiter] = self._clock.time() + timeout
+    def of_this_turn(self, timeout: float) -> Deadline[WaiterT, ValueT]:
+        """Return the deadline of the waits that begin now; put a waiter into its ``waiting``."""
+        deadline = self._this_turn.get(timeout)
+        if deadline is None:
+            if not self._this_turn:
+                self._call_soon(self._end_turn)
+            deadline = self._this_turn[timeout] = Deadline()
+        return deadline
 
-    def discard(self, waiter: Expiring, timeout: float) -> None:
-        """Forget the waiter, if it is still waited for."""
-        waiting = self._waiting.get(timeout)
-        if waiting is not None and waiting.pop(waiter, None) is not None and not waiting:
-            del self._waiting[timeout]
-            self._timers.pop(timeout).cancel()
+    def _end_turn(self) -> None:
+        ended, self._this_turn = self._this_turn, {}
+        for timeout, deadline in ended.items():
+            deadline.start(self._clock, timeout, self._end)
 
-    def _expire(self, timeout: float) -> None:
-        waiting = self._waiting[timeout]
-        now = self._clock.time()
-        for waiter in list(takewhile(lambda waiter: waiting[waiter] <= now, waiting)):
-            waiter.expire(timeout)
-            self.discard(waiter, timeout)
-        if self._waiting.get(timeout) is waiting:
-            delay = next(iter(waiting.values())) - now
-            self._timers[timeout] = self._clock.call_later(max(delay, _TICK), self._expire, timeout)
+    def _end(self, deadline: Deadline[WaiterT, ValueT], timeout: float) -> None:
+        waiting, deadline.waiting = deadline.waiting, {}
+        self._expire(waiting, timeout)

@@ -1,4 +1,4 @@
-"""When a request is made: from queued keys, through the limiter and the provider, to their ends."""
+"""When a request is made: from queued keys, through a grant and the provider's exchange, to outcomes."""
 
 import asyncio
 import logging
@@ -7,18 +7,17 @@ from contextvars import Context
 from typing import Generic, cast
 
 from .._clock import Clock, Timer
-from .._limits.token_bucket import BucketSlot, Limiter
+from .._http import Progress
+from .._limits.limiter import Reply
 from .._model import AnswerT, KeyT
 from .._wire import Request, Response
-from ..errors import (
-    ClosedError,
-    ProviderError,
-    RateLimitedError,
-    StatusLookupError,
-)
+from ..errors import ClosedError, ProviderError, StatusLookupError, TransportError
 from ..providers.base import Exchange, Provider, Results
-from .lanes import Batch, Batcher, Entry
+from .attempts import Verdict, judge
+from .lanes import Batch, Lanes
+from .open_keys import OpenKeys
 from .retry import RetryPolicy
+from .source import BatchSlot, Source
 
 logger = logging.getLogger("statuslookup")
 
@@ -26,16 +25,17 @@ logger = logging.getLogger("statuslookup")
 class Dispatcher(Generic[KeyT, AnswerT]):
     """Sends what is queued, and does nothing while nothing is.
 
-    One task asks the limiter for a slot while keys are queued; when the slot is granted, the keys that are
-    queued at that very moment are sealed into a batch, and the task goes on as the request of that batch.
+    One task asks the source for a grant while keys are queued; the keys that are queued in the moment of the
+    grant are its batch, and the task goes on as the exchange of that batch.
     """
 
     def __init__(
         self,
         provider: Provider[KeyT, AnswerT],
-        batcher: Batcher[KeyT, AnswerT],
-        limiter: Limiter,
-        send: Callable[[Request], Awaitable[Response]],
+        lanes: Lanes[KeyT, AnswerT],
+        open_keys: OpenKeys[KeyT, AnswerT],
+        source: Source[KeyT, AnswerT],
+        send: Callable[[Request, Progress], Awaitable[Response]],
         *,
         retry: RetryPolicy,
         linger: float,
@@ -44,20 +44,22 @@ class Dispatcher(Generic[KeyT, AnswerT]):
     ) -> None:
         self._provider = provider
         self._max_batch = provider.max_batch
-        self._batcher = batcher
-        self._limiter = limiter
+        self._lanes = lanes
+        self._open_keys = open_keys
+        self._source = source
         self._send = send
         self._retry = retry
         self._linger = linger
         self._clock = clock
         self._context = context
         self._tasks: set[asyncio.Task[None]] = set()
+        self._exchanges: dict[Batch[KeyT, AnswerT], _UnderWay] = {}
         self._asker: asyncio.Task[None] | None = None
-        self.is_asking = False
-        self.asked_at = 0.0
-        """When the slot that is waited for was asked for."""
+        self._asked_at = 0.0
         self._timer: Timer | None = None
         self._lingers = False
+        self.is_set = False
+        """Whether a timer is set or a grant asked for; then only a batch that became full needs ``wake``."""
         self._is_failing = False
         self._paused_until = clock.time()
         self.requests = 0
@@ -66,10 +68,18 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self.rejections = 0
         self.seconds_paced = 0.0
 
+    @property
+    def asked_at(self) -> float | None:
+        """Since when a grant is waited for; ``None`` while none is."""
+        return None if self._asker is None else self._asked_at
+
     def wake(self) -> None:
         """See to it that queued keys are sent: a full batch as soon as it may go, others after ``linger``."""
-        queued = self._batcher.queued
-        if self.is_asking or not queued:
+        if self._asker is not None:
+            self._source.note()
+            return
+        queued = self._lanes.queued
+        if not queued and not self._source.wants_turn:
             return
         is_full = queued >= self._max_batch
         if self._timer is not None:
@@ -79,31 +89,29 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             self._timer = None
         pause = self._paused_until - self._clock.time()
         self._lingers = pause <= 0
-        if pause > 0:
-            self._timer = self._clock.call_later(pause, self._ask)
-        elif is_full:
+        if is_full and self._lingers:
             self._ask()
         else:
-            self._timer = self._clock.call_later(self._linger, self._ask)
+            self._timer = self._clock.call_later(self._linger if self._lingers else pause, self._ask)
+        self.is_set = True
 
     def rest(self) -> None:
-        """Give up the place in the limiter's queue if nothing is queued any more."""
-        if self._batcher.queued:
-            return
-        self._stop_asking()
+        """Give up the place in the source's queue if nothing is queued any more."""
+        if not self._lanes.queued and not self._source.wants_turn:
+            self._stop_asking()
 
     def _stop_asking(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._asker is not None:
-            self._asker.cancel()
+            _cancel(self._asker)
             self._asker = None
-            self.is_asking = False
+        self.is_set = False
 
     def _ask(self) -> None:
         self._timer = None
-        self.asked_at = self._clock.time()
+        self._asked_at = self._clock.time()
         # The request belongs to no caller, so it does not run in the context of whoever came first, but in
         # one of its own, for what an instrumentation keeps there. The loop's task factory does not make it:
         # an eager task would begin right here, inside a caller or another request.
@@ -111,7 +119,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         task = asyncio.Task(self._run(), loop=asyncio.get_running_loop(), context=context)
         self._tasks.add(task)
         self._asker = task
-        self.is_asking = True
+        self.is_set = True
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
@@ -119,171 +127,164 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         if task is self._asker:
             # It was cancelled from outside before it began, so it could not say so itself.
             self._asker = None
-            self.is_asking = False
-            self._batcher.end_queued(_cut_off())
+            self.is_set = False
+            self._open_keys.settle_queued(_cut_off())
 
     async def _run(self) -> None:
-        batch: Batch[KeyT, AnswerT] = Batch([], 0.0, 0.0)
-        granted_at = self._clock.time()
-        exchange: Exchange[KeyT, AnswerT]
-        request: Request | None = None
-        answer: Response | ProviderError
+        batch: Batch[KeyT, AnswerT] | None = None
+        asked_at = self._asked_at
         try:
-            while True:
-                asked_at = self._clock.time()
-                try:
-                    async with self._limiter.slot() as slot:
-                        granted_at = self._clock.time()
-                        self.seconds_paced += granted_at - asked_at
-                        if request is None:
-                            batch = self._seal(asked_at, granted_at)
-                            exchange = self._provider.exchange(batch.keys())
-                            request = self._advance(exchange, None, batch)
-                        if request is None or self._give_up(exchange, batch):  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
-                            # Not by return: the slot would take it for an answer that came in no time.
-                            raise _SlotUnused
-                        self.requests += 1
-                        answer = await self._send(request)
-                        if answer.opened_connection and isinstance(slot, BucketSlot):
-                            slot.opened_connection = True
-                        if answer.status_code == 429:
-                            self.rejections += 1
-                            slot.rejected(answer.retry_after)
-                except _SlotUnused:
-                    return
-                except ProviderError as error:
-                    answer = error
-                self._log(batch, answer, granted_at)
-                request = self._advance(exchange, answer, batch)  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
+            async with self._source.grant(self._max_batch) as grant:
+                batch = grant.batch
+                exchange = self._begin(batch, asked_at)
+                reply = await self._ask_provider(batch, grant, self._advance(exchange, None, batch))
+            while reply is not None:
+                request = self._advance(exchange, reply, batch)
                 if request is None:
-                    return
+                    break
+                asked_at = self._clock.time()
+                async with self._source.slot(batch) as slot:
+                    self.seconds_paced += self._clock.time() - asked_at
+                    reply = await self._ask_provider(batch, slot, request)
         except BaseException as error:
             self._fail(batch, error)
-            if not isinstance(error, Exception):
+            # A task that ends as cancelled keeps its frames, and their timeouts lead back to it: a cycle.
+            if not isinstance(error, Exception | asyncio.CancelledError):
                 raise
+        finally:
+            if batch is not None:
+                self._end(batch)
 
-    def _seal(self, asked_at: float, now: float) -> Batch[KeyT, AnswerT]:
-        self.is_asking = False
+    def _begin(self, batch: Batch[KeyT, AnswerT], asked_at: float) -> Exchange[KeyT, AnswerT]:
+        """Go on as the exchange of the batch; others may ask for the next one."""
         self._asker = None
-        batch = self._batcher.seal(self._max_batch, asked_at=asked_at, now=now)
-        self.keys_sent += len(batch.entries)
+        self.is_set = False
+        batch.asked_at, batch.sealed_at = asked_at, self._clock.time()
+        self.seconds_paced += batch.sealed_at - asked_at
+        self.keys_sent += len(batch.open_keys)
+        self._exchanges[batch] = _UnderWay(cast("asyncio.Task[None]", asyncio.current_task()))
         self.wake()
-        return batch
+        return self._provider.exchange(batch.keys())
+
+    def _end(self, batch: Batch[KeyT, AnswerT]) -> None:
+        del self._exchanges[batch]
+        self._source.over(batch)
+        if batch.open_keys:
+            # It was too late to send anything for them.
+            self._open_keys.put_back(batch.open_keys, now=self._clock.time())
+            self.wake()
+
+    async def _ask_provider(
+        self, batch: Batch[KeyT, AnswerT], slot: BatchSlot, request: Request | None
+    ) -> Reply | None:
+        """Send the request, tell the slot what came of it, and return that; ``None`` if nothing was sent."""
+        if request is None or slot.is_late:
+            return None
+        progress = self._exchanges[batch].progress = Progress()
+        self.requests += 1
+        started_at = self._clock.time()
+        reply: Reply
+        try:
+            reply = await self._send(request, progress)
+            self.rejections += reply.status_code == 429
+        except ProviderError as error:
+            reply = error
+        except BaseException:
+            slot.done(TransportError("the request was cut off", provider=self._provider.name))
+            raise
+        slot.done(reply)
+        self._log(batch, reply, started_at)
+        return reply
 
     def _advance(
-        self,
-        exchange: Exchange[KeyT, AnswerT],
-        answer: Response | ProviderError | None,
-        batch: Batch[KeyT, AnswerT],
+        self, exchange: Exchange[KeyT, AnswerT], reply: Reply | None, batch: Batch[KeyT, AnswerT]
     ) -> Request | None:
-        """Settle what comes of an answer, and return the next request; ``None`` if none is needed."""
+        """Settle what comes of a reply, and return the next request; ``None`` if none is needed."""
         try:
-            if answer is None:
+            if reply is None:
                 step = next(exchange)
-            elif isinstance(answer, ProviderError):
-                step = exchange.throw(answer)
+            elif isinstance(reply, ProviderError):
+                step = exchange.throw(reply)
             else:
-                step = exchange.send(answer)
+                step = exchange.send(reply)
             while not isinstance(step, Request):
                 self._settle(batch, step)
                 step = next(exchange)
         except StopIteration as end:
-            ends: Results[KeyT, AnswerT] = end.value
+            outcomes: Results[KeyT, AnswerT] = end.value
         except ProviderError as error:
-            ends = dict.fromkeys(batch.keys(), error)
+            outcomes = dict.fromkeys(batch.keys(), error)
         else:
-            return None if self._give_up(exchange, batch) else step
-        if not all(map(ends.__contains__, keys := batch.keys())):
+            if batch.is_wanted:
+                return step
+            exchange.close()
+            self._open_keys.forget(batch)
+            return None
+        self._settle(batch, outcomes)
+        if batch.open_keys:
             forgotten = ProviderError("the exchange forgot a key", provider=self._provider.name)
-            ends = dict.fromkeys(keys, forgotten) | ends
-        self._settle(batch, ends)
+            self._settle(batch, dict.fromkeys(batch.keys(), forgotten))
         return None
 
-    def _give_up(self, exchange: Exchange[KeyT, AnswerT], batch: Batch[KeyT, AnswerT]) -> bool:
-        """Close the exchange if nobody waits for the keys that it has left, and tell whether that is so."""
-        if any(entry.waiter is not None for entry in batch.entries):
-            return False
-        exchange.close()
-        # Nobody waits for them, so this forgets them.
-        self._batcher.put_back(batch.entries, now=self._clock.time())
-        return True
-
     def _settle(self, batch: Batch[KeyT, AnswerT], told: Results[KeyT, AnswerT]) -> None:
-        """Give ends to their waiters, queue what is to be asked again, and keep the rest in the batch."""
-        # The exchange may go on with its own dict, and tell a key twice.
-        ends = {key: told[key] for entry in batch.entries if (key := entry.key) in told}
-        rest = [entry for entry in batch.entries if entry.key not in ends]
-        failed = [entry for entry in batch.entries if isinstance(ends.get(entry.key), ProviderError)]
-        again, pause, problem = self._judge(failed, ends) if failed else ([], 0.0, None)
-        self._batcher.finish(batch, ends)
-        batch.entries = rest
-        self._note_health(problem)
-        if again:
+        """Hand outcomes to their waiters, queue what is to be asked again, and keep the rest in the batch."""
+        self._source.tell(batch, told)
+        verdict: Verdict[KeyT, AnswerT] = Verdict()
+        failed = [
+            (open_key, outcome)
+            for open_key in batch.open_keys
+            if isinstance(outcome := told.get(open_key.key), ProviderError)
+        ]
+        if failed:
+            # The exchange may go on with its own dict.
+            told = dict(told)
+            verdict = judge(failed, told, self._retry)
+            batch.take_out(verdict.again)
+        self._open_keys.settle(batch, told)
+        self._note_health(verdict.problem)
+        if verdict.again:
             now = self._clock.time()
-            self.retries += self._batcher.put_back(again, now=now)
-            if now + pause > self._paused_until:
-                self._paused_until = now + pause
+            self.retries += self._open_keys.put_back(verdict.again, now=now)
+            if now + verdict.pause > self._paused_until:
+                self._paused_until = now + verdict.pause
                 # Whoever asks already, or is about to, has to wait as well.
                 self._stop_asking()
-        self.wake()
+            self.wake()
 
-    def _judge(
-        self, failed: list[Entry[KeyT, AnswerT]], ends: Results[KeyT, AnswerT]
-    ) -> tuple[list[Entry[KeyT, AnswerT]], float, ProviderError | None]:
-        """Take the keys that are to be asked again out of ``ends``; return them, the pause, and why."""
-        again: list[Entry[KeyT, AnswerT]] = []
-        pause, problem = 0.0, None
-        # By chance, but once a request: the longest of 200 chances would be no chance.
-        delays: dict[tuple[type[ProviderError], int], float | None] = {}
-        for entry in failed:
-            error = cast("ProviderError", ends[entry.key])
-            # It leads to the frames of the exchange, and they to all its ends: to this error, in a circle.
-            error.__traceback__ = None
-            if not isinstance(error, RateLimitedError):
-                entry.attempts += 1
-            if error.is_transient:
-                problem = error
-            kind = type(error), entry.attempts
-            if kind not in delays:
-                delays[kind] = self._retry.delay(error, entry.attempts)
-            delay = delays[kind]
-            if delay is None:
-                ends[entry.key] = final = error.fresh()
-                final.attempts = max(1, entry.attempts)
-            else:
-                del ends[entry.key]
-                entry.failure = error
-                again.append(entry)
-                pause = max(pause, delay)
-        return again, pause, problem
+    def give_up(self, batch: Batch[KeyT, AnswerT]) -> None:
+        """End the exchange of a batch that nobody waits for any more."""
+        self._open_keys.forget(batch)
+        under_way = self._exchanges.get(batch)
+        if under_way is not None:
+            under_way.end()
 
-    def _fail(self, batch: Batch[KeyT, AnswerT], error: BaseException) -> None:
-        """End the lookups of a request that did not come to its end: cancelled from outside, or by a bug."""
+    def _fail(self, batch: Batch[KeyT, AnswerT] | None, error: BaseException) -> None:
+        """Settle the keys of an exchange that broke off: cancelled from outside, or by a bug."""
         # A task of a loop that was closed ends by the garbage collector's GeneratorExit.
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            end: StatusLookupError = _cut_off()
+            outcome: StatusLookupError = _cut_off()
         elif isinstance(error, StatusLookupError):
             # The limiter's own words, such as that it is in use on another event loop.
-            end = error
+            outcome = error
         else:
-            end = ProviderError(f"{type(error).__name__} in the exchange", provider=self._provider.name)
+            outcome = ProviderError(f"{type(error).__name__} in the exchange", provider=self._provider.name)
             logger.error("lookups ended by a bug, in a provider, a limiter or here", exc_info=error)
-        if batch.entries:
-            self._batcher.finish(batch, dict.fromkeys(batch.keys(), end))
+        if batch is not None:
+            self._open_keys.settle(batch, dict.fromkeys(batch.keys(), outcome))
         elif self._asker is asyncio.current_task():
-            # It was not told to rest, so nobody else is going to ask for a slot.
+            # It was not told to rest, so nobody else is going to ask for a grant.
             self._asker = None
-            self.is_asking = False
-            self._batcher.end_queued(end)
+            self.is_set = False
+            self._open_keys.settle_queued(outcome)
 
-    def _log(self, batch: Batch[KeyT, AnswerT], answer: Response | ProviderError, started_at: float) -> None:
+    def _log(self, batch: Batch[KeyT, AnswerT], reply: Reply, started_at: float) -> None:
         if logger.isEnabledFor(logging.DEBUG):
             logger.debug(
                 "%s: %s after %.3f s, for a batch with %d open keys",
                 self._provider.name,
-                f"status {answer.status_code}" if isinstance(answer, Response) else type(answer).__name__,
+                f"status {reply.status_code}" if isinstance(reply, Response) else type(reply).__name__,
                 self._clock.time() - started_at,
-                len(batch.entries),
+                len(batch.open_keys),
             )
 
     def _note_health(self, problem: ProviderError | None) -> None:
@@ -295,14 +296,31 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self._is_failing = problem is not None
 
     def stop(self) -> set[asyncio.Task[None]]:
-        """Ask for no slot any more, and return the requests that are under way."""
+        """Ask for no grant any more, and return the exchanges that are under way."""
         if self._timer is not None:
             self._timer.cancel()
         return self._tasks.copy()
 
 
-class _SlotUnused(Exception):
-    """Leaves a slot in which nothing was sent."""
+class _UnderWay:
+    """An exchange that is under way, and how far its request is."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+        self.progress = Progress()
+
+    def end(self) -> None:
+        """Cancel it, but not while it connects: httpx's pool would lose that connection's place for good."""
+        if self.progress.is_connecting:
+            self.progress.when_connected = self._task.cancel
+        else:
+            _cancel(self._task)
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    # In a loop that was closed, lookups end by the garbage collector, and nothing runs any more.
+    if not task.get_loop().is_closed():
+        task.cancel()
 
 
 def _cut_off() -> ClosedError:

@@ -23,6 +23,7 @@ import httpx
 
 from .._wire import PLACEHOLDER, Request, Response, Secret, retry_after
 from ..errors import DecodeError, ProviderError, TransportError
+from .progress import Progress
 
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _TIMEOUTS: Final = {"connect": 10.0, "write": 30.0, "read": 30.0, "pool": None}
@@ -116,7 +117,7 @@ class Sender:
         # Anew, so that neither a context nor a traceback leads to the proxy's URL, which may hold a password.
         raise TransportError(what, provider=self._provider)
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, progress: Progress | None = None) -> Response:
         """Return the provider's answer, whatever its status, or raise a ``ProviderError`` if it has none."""
         _secret_in_use.set(self._secret)
         try:

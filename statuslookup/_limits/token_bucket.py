@@ -4,13 +4,15 @@ import asyncio
 import math
 from collections import OrderedDict, deque
 from types import TracebackType
-from typing import Final, Literal, Protocol, Self, TypeAlias, get_args
+from typing import Final, Literal, Self, TypeAlias, get_args
 
 from attrs import frozen
 
 from .._clock import SYSTEM_CLOCK, Clock, Timer
 from .._model import LimiterStats, RateLimit
+from .._wire import Response
 from ..errors import WrongLoopError
+from .limiter import Reply, Slot
 
 Pacing: TypeAlias = Literal["auto", "answers", "grants"]
 """What a ``TokenBucket`` counts its interval from: answers, grants, or whichever suits the round trips."""
@@ -30,35 +32,6 @@ _DISTRUST_GRANTS: Final = 600.0
 _LEAST_MARGIN: Final = 0.05
 _MOST_MARGIN: Final = 0.2
 _MOST_IN_FLIGHT: Final = 16
-
-
-class Slot(Protocol):
-    """The right to send one request, from entering to leaving it with ``async with``."""
-
-    def rejected(self, retry_after: float | None = None) -> None:
-        """Say that the provider answered 429, and how many seconds it asks to wait."""
-
-    async def __aenter__(self) -> Self:
-        """Wait for the turn; a wait that is cancelled passes it on."""
-        ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Say that the answer has come or, by an exception, that none came."""
-
-
-class Limiter(Protocol):
-    """Grants slots in the order in which they are asked for.
-
-    Entering ``slot()`` waits for the turn. Leaving it says that the answer has come; leaving it by an
-    exception says that none came. A wait that is cancelled passes its turn on and costs nothing.
-    ``TokenBucket`` is a limiter, and so is any object with this method.
-    """
-
-    def slot(self) -> Slot:
-        """Return the right to send one request; entering it waits for its turn."""
-        ...
 
 
 @frozen
@@ -359,16 +332,21 @@ class TokenBucket:
 class BucketSlot:
     """A slot of a ``TokenBucket``; if it ``opened_connection``, or may have, its time is not looked at."""
 
-    __slots__ = ("_bucket", "granted_at", "opened_connection", "steps_before")
+    __slots__ = ("_bucket", "granted_at", "opened_connection", "reply", "steps_before")
 
     def __init__(self, bucket: TokenBucket) -> None:
         self._bucket = bucket
         self.granted_at = 0.0
         self.opened_connection = False
         self.steps_before = 0
+        self.reply: Reply | None = None
 
-    def rejected(self, retry_after: float | None = None) -> None:
-        self._bucket._reject(self, retry_after)
+    def done(self, reply: Reply) -> None:
+        self.reply = reply
+        if isinstance(reply, Response):
+            self.opened_connection |= reply.opened_connection
+            if reply.status_code == 429:
+                self._bucket._reject(self, reply.retry_after)
 
     async def __aenter__(self) -> Self:
         if not self._bucket._grant_at_once(self):
@@ -378,4 +356,4 @@ class BucketSlot:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._bucket._leave(self, answered=kind is None)
+        self._bucket._leave(self, answered=isinstance(self.reply, Response))

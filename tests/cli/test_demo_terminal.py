@@ -64,25 +64,25 @@ def test_an_interruption_in_the_middle_is_one_line_and_130_however_often_it_is_r
     # client is closed all the same shows that nothing was torn apart.
     code = """
 from statuslookup import StatusClient
-from statuslookup._engine.lookup import SingleLookup
+from statuslookup._engine.engine import Engine
 from statuslookup.sandbox import Sandbox
 
-answer, withdraw, close = Sandbox._answer, SingleLookup.withdraw, StatusClient.aclose
+answer, leave, close = Sandbox._answer, Engine.leave, StatusClient.aclose
 
 def answer_and_interrupt(self, *arguments):
     if self.requests == 2:
         os.kill(os.getpid(), signal.SIGINT)
     return answer(self, *arguments)
 
-def withdraw_and_interrupt(self):
+def leave_and_interrupt(self, *arguments):
     os.kill(os.getpid(), signal.SIGINT)
-    withdraw(self)
+    leave(self, *arguments)
 
 async def close_and_say_so(self):
     await close(self)
     sys.stderr.write("Closed.\\n")
 
-Sandbox._answer, SingleLookup.withdraw = answer_and_interrupt, withdraw_and_interrupt
+Sandbox._answer, Engine.leave = answer_and_interrupt, leave_and_interrupt
 StatusClient.aclose = close_and_say_so
 """
     # Few enough to be given up before the command says that it takes long.

@@ -10,8 +10,9 @@ import pytest
 
 from statuslookup import AuthenticationError, StatusClient
 from statuslookup._engine.bulk import BulkLookup
-from statuslookup._engine.lanes import Batch, Entry
-from statuslookup._engine.lookup import SingleLookup
+from statuslookup._engine.deadlines import Deadline
+from statuslookup._engine.lanes import Batch, OpenKey
+from statuslookup._engine.open_keys import OpenKeys
 from tests.support.fakes import FakeLimiter, FakeServer, Tens, bucket, client_of, now, other_tasks, ticks
 from tests.support.virtual_time import VirtualTimeLoop
 
@@ -117,29 +118,42 @@ async def test_the_next_slot_is_not_lost_when_its_grant_and_the_cancellation_mee
         assert await client.get(2) == 20
 
 
-async def test_a_request_that_was_sent_finishes_on_its_own() -> None:
+async def test_a_request_that_nobody_waits_for_any_more_is_ended() -> None:
     server = FakeServer(latency=1.0)
     async with client_of(server) as client:
         lookups = [asyncio.create_task(client.get(key)) for key in (1, 1, 2)]
         bulk = asyncio.create_task(client.get_many([2, 3]))
         await asyncio.sleep(0.5)
-        await cancelled(*lookups, bulk)
-        assert (client.stats().in_flight, server.answered) == (3, 0)
-        await asyncio.sleep(0.6)
-        assert server.answered == 1
+        await cancelled(*lookups)
+        assert client.stats().in_flight == 3
+        await cancelled(bulk)
+        await ticks()
         assert is_idle(client)
-    assert server.batches == [[1, 2, 3]]
+        await asyncio.sleep(0.6)
+    assert (server.batches, server.answered) == ([[1, 2, 3]], 0)
 
 
-async def test_a_key_that_was_given_up_in_flight_can_be_joined_again() -> None:
+async def test_the_place_of_a_request_that_was_ended_is_free_one_interval_later() -> None:
     server = FakeServer(latency=1.0)
     async with client_of(server) as client:
         lookup = asyncio.create_task(client.get(1))
+        await asyncio.sleep(0.2)
+        await cancelled(lookup)
+        # It is asked anew: the request that was ended told nothing.
+        assert await client.get(1) == 10
+    assert server.batches == [[1], [1]]
+    assert server.times == [0.0, 0.7]
+
+
+async def test_a_key_of_a_request_that_others_wait_for_can_be_joined_again() -> None:
+    server = FakeServer(latency=1.0)
+    async with client_of(server) as client:
+        lookup, stays = asyncio.create_task(client.get(1)), asyncio.create_task(client.get(2))
         await asyncio.sleep(0.5)
         await cancelled(lookup)
-        assert await client.get(1) == 10
-        assert now() == pytest.approx(1001.0)
-    assert server.batches == [[1]]
+        assert await asyncio.gather(client.get(1), stays) == [10, 20]
+    assert server.batches == [[1, 2]]
+    assert now() == pytest.approx(1001.0)
 
 
 async def test_what_was_given_up_in_flight_is_not_asked_again_when_it_fails() -> None:
@@ -172,20 +186,18 @@ async def test_cancel_and_answer_in_the_same_iteration(status: int, order: str) 
     async with client_of(FakeServer(lambda number: status)) as client:
         victim, stays = asyncio.create_task(client.get(1)), asyncio.create_task(client.get(1))
         await ticks()
-        assert client._line is not None
-        batcher = client._line.batcher
-        finish = batcher.finish
+        settle = OpenKeys.settle
 
-        def finish_and_cancel(batch: Any, ends: Any) -> None:
+        def settle_and_cancel(self: OpenKeys[Any, Any], batch: Any, outcomes: Any) -> None:
             if order == "cancelled first":
                 victim.cancel()
-            finish(batch, ends)
+            settle(self, batch, outcomes)
             if order == "answer first":
                 victim.cancel()
 
         # The only way to hit the very moment.
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(type(batcher), "finish", lambda _, batch, ends: finish_and_cancel(batch, ends))
+            patch.setattr(OpenKeys, "settle", settle_and_cancel)
             await asyncio.wait([victim, stays])
         assert victim.cancelled()
         error = stays.exception()
@@ -299,7 +311,7 @@ async def test_no_error_is_reported_as_never_retrieved() -> None:
     assert noise == []
 
 
-KINDS = (SingleLookup, BulkLookup, Entry, Batch)
+KINDS = (BulkLookup, OpenKey, Batch, Deadline)
 
 
 def left_over() -> int:

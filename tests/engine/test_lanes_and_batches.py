@@ -1,7 +1,7 @@
-"""Which keys ride in the next request: the batcher alone, by example and against a model."""
+"""Who waits for which key, and which keys go next: open keys and lanes, by example and against a model."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from hypothesis import settings
@@ -15,98 +15,122 @@ from hypothesis.stateful import (
 )
 
 from statuslookup import ClosedError, StatusLookupError
-from statuslookup._engine.lanes import Batch, Batcher, Entry, Lane
+from statuslookup._engine.lanes import Batch, Lane, Lanes, Waiter
+from statuslookup._engine.open_keys import OpenKeys
 
-End: TypeAlias = str | StatusLookupError | None
-Keys: TypeAlias = Batcher[int, str]
+Outcome: TypeAlias = str | StatusLookupError | None
+
+
+class Keys:
+    """Open keys and their lanes; what is put off to the next turn of the loop comes at once."""
+
+    def __init__(self) -> None:
+        self.lanes: Lanes[int, str] = Lanes()
+        self.put_off: list[Callable[[], None]] = []
+        self.open: OpenKeys[int, str] = OpenKeys(self.lanes, self.put_off.append)
+        self.first = self.lanes.first
+        self.open_lane = self.lanes.open_lane
+        self.close_lane = self.lanes.close_lane
+        self.leave = self.open.leave
+        self.close = self.open.close
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        return self.lanes.queued, self.open.in_flight
+
+    def join(self, key: int, waiter: Waiter[str, int], lane: Lane[int, str]) -> None:
+        self.open.join(key, waiter, lane)
+
+    def seal(self, most: int) -> Batch[int, str]:
+        return self.lanes.seal(most)
+
+    def settle(self, batch: Batch[int, str], outcomes: dict[int, Outcome]) -> None:
+        self.open.settle(batch, outcomes)
+        while self.put_off:
+            self.put_off.pop()()
+
+    def put_back(self, batch: Batch[int, str]) -> None:
+        self.open.put_back(batch.open_keys, now=0.0)
 
 
 class Recorder:
     """A waiter that writes down what it is told."""
 
     def __init__(self) -> None:
-        self.ends: list[tuple[int, End]] = []
+        self.outcomes: list[tuple[int, Outcome]] = []
 
-    def settle(self, key: int, end: End) -> None:
-        self.ends.append((key, end))
+    def settle(self, key: int, outcome: Outcome) -> None:
+        self.outcomes.append((key, outcome))
 
 
-def fill(batcher: Keys, lane: Lane[int, str], keys: Iterable[int]) -> Recorder:
+def fill(open_keys: Keys, lane: Lane[int, str], keys: Iterable[int]) -> Recorder:
     waiter = Recorder()
     for key in keys:
-        batcher.join(key, waiter, lane)
+        open_keys.join(key, waiter, lane)
     return waiter
 
 
-def seal(batcher: Keys, most: int) -> Batch[int, str]:
-    return batcher.seal(most, asked_at=0.0, now=0.0)
-
-
-def counts(batcher: Keys) -> tuple[int, int]:
-    return batcher.queued, batcher.in_flight
-
-
 def test_first_come_first_served() -> None:
-    batcher = Keys()
-    fill(batcher, batcher.first, [3, 1, 2])
-    assert seal(batcher, 2).keys() == [3, 1]
-    assert seal(batcher, 2).keys() == [2]
-    assert seal(batcher, 2).keys() == []
-    assert counts(batcher) == (0, 3)
+    open_keys = Keys()
+    fill(open_keys, open_keys.first, [3, 1, 2])
+    assert open_keys.seal(2).keys() == [3, 1]
+    assert open_keys.seal(2).keys() == [2]
+    assert open_keys.seal(2).keys() == []
+    assert open_keys.counts == (0, 3)
 
 
 def test_the_first_lane_goes_before_all_others() -> None:
-    batcher = Keys()
-    fill(batcher, batcher.open_lane(int), [10, 11, 12])
-    fill(batcher, batcher.first, [1, 2])
-    assert seal(batcher, 4).keys() == [1, 2, 10, 11]
+    open_keys = Keys()
+    fill(open_keys, open_keys.open_lane(int), [10, 11, 12])
+    fill(open_keys, open_keys.first, [1, 2])
+    assert open_keys.seal(4).keys() == [1, 2, 10, 11]
 
 
 def test_the_other_lanes_share_evenly_whoever_came_first() -> None:
-    batcher = Keys()
+    open_keys = Keys()
     for start in (100, 200, 300):
-        fill(batcher, batcher.open_lane(int), range(start, start + 90))
-    taken = [key // 100 for _ in range(3) for key in seal(batcher, 50).keys()]  # noqa: SIM118 # a method, not a dict's
+        fill(open_keys, open_keys.open_lane(int), range(start, start + 90))
+    taken = [key // 100 for _ in range(3) for key in open_keys.seal(50).keys()]  # noqa: SIM118 # a method, not a dict's
     assert [taken.count(lane) for lane in (1, 2, 3)] == [50, 50, 50]
 
 
 def test_places_that_no_number_divides_are_off_by_one_at_most() -> None:
-    batcher = Keys()
+    open_keys = Keys()
     for start in (100, 200, 300):
-        fill(batcher, batcher.open_lane(int), range(start, start + 9))
-    taken = [key // 100 for key in seal(batcher, 4).keys()]  # noqa: SIM118 # a method, not a dict's
+        fill(open_keys, open_keys.open_lane(int), range(start, start + 9))
+    taken = [key // 100 for key in open_keys.seal(4).keys()]  # noqa: SIM118 # a method, not a dict's
     assert sorted(taken.count(lane) for lane in (1, 2, 3)) == [1, 1, 2]
 
 
 def test_what_a_short_lane_does_not_use_goes_to_the_others() -> None:
-    batcher = Keys()
-    fill(batcher, batcher.open_lane(int), [100])
-    fill(batcher, batcher.open_lane(int), range(200, 300))
-    fill(batcher, batcher.open_lane(int), range(300, 303))
-    assert len(seal(batcher, 50).entries) == 50
+    open_keys = Keys()
+    fill(open_keys, open_keys.open_lane(int), [100])
+    fill(open_keys, open_keys.open_lane(int), range(200, 300))
+    fill(open_keys, open_keys.open_lane(int), range(300, 303))
+    assert len(open_keys.seal(50).open_keys) == 50
 
 
 def test_one_place_a_batch_goes_round_the_lanes() -> None:
-    batcher = Keys()
+    open_keys = Keys()
     for start in (100, 200, 300):
-        fill(batcher, batcher.open_lane(int), range(start, start + 9))
-    assert sorted(seal(batcher, 1).keys()[0] // 100 for _ in range(6)) == [1, 1, 2, 2, 3, 3]
+        fill(open_keys, open_keys.open_lane(int), range(start, start + 9))
+    assert sorted(open_keys.seal(1).keys()[0] // 100 for _ in range(6)) == [1, 1, 2, 2, 3, 3]
 
 
 def test_more_lanes_than_places_take_turns() -> None:
-    batcher = Keys()
+    open_keys = Keys()
     for start in range(0, 500, 100):
-        fill(batcher, batcher.open_lane(int), range(start, start + 4))
-    taken = [[key // 100 for key in seal(batcher, 2).keys()] for _ in range(10)]  # noqa: SIM118 # a method, not a dict's
+        fill(open_keys, open_keys.open_lane(int), range(start, start + 4))
+    taken = [[key // 100 for key in open_keys.seal(2).keys()] for _ in range(10)]  # noqa: SIM118 # a method, not a dict's
     assert taken == [[0, 1], [2, 3], [4, 0], [1, 2], [3, 4]] * 2
 
 
 def calls_with(lanes: int) -> int:
     """Count the calls that it takes to use a lane beside so many others that are empty or wait."""
-    batcher = Keys()
+    open_keys = Keys()
     for number in range(lanes):
-        batcher.open_lane(int)
-        fill(batcher, batcher.open_lane(int), [number])
+        open_keys.open_lane(int)
+        fill(open_keys, open_keys.open_lane(int), [number])
     calls = 0
 
     def count(*_: object) -> None:
@@ -116,9 +140,9 @@ def calls_with(lanes: int) -> int:
     profile = sys.getprofile()
     sys.setprofile(count)
     try:
-        lane = batcher.open_lane(int)
-        seal(batcher, 5)
-        batcher.close_lane(lane)
+        lane = open_keys.open_lane(int)
+        open_keys.seal(5)
+        open_keys.close_lane(lane)
     finally:
         sys.setprofile(profile)
     return calls
@@ -129,180 +153,185 @@ def test_a_lane_costs_the_same_beside_however_many() -> None:
 
 
 def test_a_lane_is_told_when_some_of_its_keys_were_taken() -> None:
-    batcher = Keys()
+    open_keys = Keys()
     calls: list[str] = []
-    fill(batcher, batcher.open_lane(lambda: calls.append("a")), [1])
-    batcher.open_lane(lambda: calls.append("empty"))
-    fill(batcher, batcher.open_lane(lambda: calls.append("b")), [2])
-    seal(batcher, 1)
+    fill(open_keys, open_keys.open_lane(lambda: calls.append("a")), [1])
+    open_keys.open_lane(lambda: calls.append("empty"))
+    fill(open_keys, open_keys.open_lane(lambda: calls.append("b")), [2])
+    open_keys.seal(1)
     assert calls == ["a"]
-    seal(batcher, 1)
+    open_keys.seal(1)
     assert calls == ["a", "b"]
 
 
 def test_every_lane_is_told_when_the_batcher_was_closed() -> None:
-    batcher = Keys()
+    open_keys = Keys()
     calls: list[str] = []
-    fill(batcher, batcher.open_lane(lambda: calls.append("a")), [1])
-    batcher.open_lane(lambda: calls.append("empty"))
-    batcher.close(ClosedError("closed"))
+    fill(open_keys, open_keys.open_lane(lambda: calls.append("a")), [1])
+    open_keys.open_lane(lambda: calls.append("empty"))
+    open_keys.close(ClosedError("closed"))
     assert calls == ["a", "empty"]
 
 
 def test_equal_keys_are_one_question_while_queued_and_while_in_flight() -> None:
-    batcher = Keys()
-    queued, joined = fill(batcher, batcher.first, [1]), fill(batcher, batcher.first, [1])
-    batch = seal(batcher, 9)
-    late = fill(batcher, batcher.first, [1])
-    assert (batch.keys(), counts(batcher), batcher.coalesced) == ([1], (0, 1), 2)
-    batcher.finish(batch, {1: "sent"})
-    assert queued.ends == joined.ends == late.ends == [(1, "sent")]
-    assert counts(batcher) == (0, 0)
+    open_keys = Keys()
+    queued, joined = fill(open_keys, open_keys.first, [1]), fill(open_keys, open_keys.first, [1])
+    batch = open_keys.seal(9)
+    late = fill(open_keys, open_keys.first, [1])
+    assert (batch.keys(), open_keys.counts, open_keys.open.coalesced) == ([1], (0, 1), 2)
+    open_keys.settle(batch, {1: "sent"})
+    assert queued.outcomes == joined.outcomes == late.outcomes == [(1, "sent")]
+    assert open_keys.counts == (0, 0)
 
 
 def test_a_key_of_another_lane_moves_up_when_the_first_lane_asks_for_it() -> None:
-    batcher = Keys()
-    bulk = fill(batcher, batcher.open_lane(int), [10, 11, 12])
-    get = fill(batcher, batcher.first, [12])
-    batch = seal(batcher, 1)
+    open_keys = Keys()
+    bulk = fill(open_keys, open_keys.open_lane(int), [10, 11, 12])
+    get = fill(open_keys, open_keys.first, [12])
+    batch = open_keys.seal(1)
     assert batch.keys() == [12]
-    batcher.finish(batch, {12: None})
-    assert get.ends == bulk.ends == [(12, None)]
-    assert seal(batcher, 9).keys() == [10, 11]
+    open_keys.settle(batch, {12: None})
+    assert get.outcomes == bulk.outcomes == [(12, None)]
+    assert open_keys.seal(9).keys() == [10, 11]
 
 
 def test_a_key_that_moved_up_in_flight_is_asked_again_in_the_first_lane() -> None:
-    batcher = Keys()
-    lane = batcher.open_lane(int)
-    fill(batcher, lane, [10, 11])
-    batch = seal(batcher, 2)
-    fill(batcher, lane, [12])
-    fill(batcher, batcher.first, [11])
-    batcher.put_back(batch.entries, now=0.0)
-    assert seal(batcher, 1).keys() == [11]
-    assert seal(batcher, 9).keys() == [10, 12]
+    open_keys = Keys()
+    lane = open_keys.open_lane(int)
+    fill(open_keys, lane, [10, 11])
+    batch = open_keys.seal(2)
+    fill(open_keys, lane, [12])
+    fill(open_keys, open_keys.first, [11])
+    open_keys.put_back(batch)
+    assert open_keys.seal(1).keys() == [11]
+    assert open_keys.seal(9).keys() == [10, 12]
 
 
 def test_the_last_one_who_leaves_takes_the_queued_key_along() -> None:
-    batcher = Keys()
+    open_keys = Keys()
     one, two = Recorder(), Recorder()
-    entry = batcher.join(1, one, batcher.first)
-    assert batcher.join(1, two, batcher.first) is entry
-    batcher.leave(entry, one)
-    batcher.leave(entry, one)
-    assert counts(batcher) == (1, 0)
-    batcher.leave(entry, two)
-    assert counts(batcher) == (0, 0)
-    assert seal(batcher, 9).keys() == []
+    open_keys.join(1, one, open_keys.first)
+    open_keys.join(1, two, open_keys.first)
+    open_keys.leave(1, one)
+    open_keys.leave(1, one)
+    assert open_keys.counts == (1, 0)
+    open_keys.leave(1, two)
+    assert open_keys.counts == (0, 0)
+    assert open_keys.seal(9).keys() == []
 
 
-def test_leaving_a_finished_entry_does_not_touch_its_successor() -> None:
-    batcher = Keys()
+def test_leaving_after_the_outcome_does_not_touch_a_successor() -> None:
+    open_keys = Keys()
     waiter = Recorder()
-    old = batcher.join(1, waiter, batcher.first)
-    batcher.finish(seal(batcher, 9), {1: "old"})
-    successor = fill(batcher, batcher.first, [1])
-    batcher.leave(old, waiter)
-    batcher.finish(seal(batcher, 9), {1: "new"})
-    assert (waiter.ends, successor.ends) == ([(1, "old")], [(1, "new")])
+    open_keys.join(1, waiter, open_keys.first)
+    open_keys.settle(open_keys.seal(9), {1: "old"})
+    successor = fill(open_keys, open_keys.first, [1])
+    open_keys.leave(1, waiter)
+    open_keys.settle(open_keys.seal(9), {1: "new"})
+    assert (waiter.outcomes, successor.outcomes) == ([(1, "old")], [(1, "new")])
 
 
 def test_what_was_left_in_flight_is_not_asked_again() -> None:
-    batcher = Keys()
+    open_keys = Keys()
     waiter = Recorder()
-    entry = batcher.join(1, waiter, batcher.first)
-    batch = seal(batcher, 9)
-    batcher.leave(entry, waiter)
-    assert counts(batcher) == (0, 1)
-    batcher.put_back(batch.entries, now=0.0)
-    assert counts(batcher) == (0, 0)
+    open_keys.join(1, waiter, open_keys.first)
+    batch = open_keys.seal(9)
+    assert open_keys.leave(1, waiter) is batch
+    assert open_keys.counts == (0, 1)
+    open_keys.put_back(batch)
+    assert open_keys.counts == (0, 0)
 
 
 def test_what_is_put_back_goes_to_the_front_in_its_order() -> None:
-    batcher = Keys()
-    fill(batcher, batcher.first, [1, 2, 3])
-    batch = seal(batcher, 3)
-    fill(batcher, batcher.first, [4])
-    batcher.put_back(batch.entries, now=0.0)
-    assert counts(batcher) == (4, 0)
-    assert seal(batcher, 9).keys() == [1, 2, 3, 4]
+    open_keys = Keys()
+    fill(open_keys, open_keys.first, [1, 2, 3])
+    batch = open_keys.seal(3)
+    fill(open_keys, open_keys.first, [4])
+    open_keys.put_back(batch)
+    assert open_keys.counts == (4, 0)
+    assert open_keys.seal(9).keys() == [1, 2, 3, 4]
 
 
 def test_what_others_want_goes_to_their_lanes_when_its_waiter_leaves() -> None:
-    batcher = Keys()
+    open_keys = Keys()
     calls: list[str] = []
-    leaving, other = batcher.open_lane(lambda: calls.append("room")), batcher.open_lane(int)
+    leaving, other = open_keys.open_lane(lambda: calls.append("capacity")), open_keys.open_lane(int)
     gone = Recorder()
-    entries = [batcher.join(key, gone, leaving) for key in (1, 2, 3)]
-    flying = seal(batcher, 1)
+    for key in (1, 2, 3):
+        open_keys.join(key, gone, leaving)
+    flying = open_keys.seal(1)
     assert flying.keys() == [1]
-    stays = fill(batcher, other, [4, 2, 1])
+    stays = fill(open_keys, other, [4, 2, 1])
     calls.clear()
-    for entry in entries:
-        batcher.leave(entry, gone)
-    assert (len(leaving), len(other), calls) == (0, 2, ["room", "room"])
-    batcher.close_lane(leaving)
-    batcher.put_back(flying.entries, now=0.0)
-    batch = seal(batcher, 9)
+    for key in (1, 2, 3):
+        open_keys.leave(key, gone)
+    assert (leaving.length, other.length, calls) == (0, 2, ["capacity", "capacity"])
+    open_keys.close_lane(leaving)
+    open_keys.put_back(flying)
+    batch = open_keys.seal(9)
     assert batch.keys() == [1, 4, 2]
-    batcher.finish(batch, {1: None, 2: "sent", 4: None})
-    assert (gone.ends, stays.ends, counts(batcher)) == ([], [(1, None), (4, None), (2, "sent")], (0, 0))
+    open_keys.settle(batch, {1: None, 2: "sent", 4: None})
+    assert (gone.outcomes, stays.outcomes, open_keys.counts) == (
+        [],
+        [(1, None), (4, None), (2, "sent")],
+        (0, 0),
+    )
 
 
 def test_a_key_that_its_waiters_left_in_flight_is_asked_again_in_the_lane_of_the_next_one() -> None:
-    batcher = Keys()
-    closing, other = batcher.open_lane(int), batcher.open_lane(int)
+    open_keys = Keys()
+    closing, other = open_keys.open_lane(int), open_keys.open_lane(int)
     gone = Recorder()
-    entry = batcher.join(1, gone, closing)
-    flying = seal(batcher, 9)
-    batcher.leave(entry, gone)
-    batcher.close_lane(closing)
-    fill(batcher, other, [1])
-    batcher.put_back(flying.entries, now=0.0)
-    assert len(other) == 1
-    assert seal(batcher, 9).keys() == [1]
+    open_keys.join(1, gone, closing)
+    flying = open_keys.seal(9)
+    open_keys.leave(1, gone)
+    open_keys.close_lane(closing)
+    fill(open_keys, other, [1])
+    open_keys.put_back(flying)
+    assert other.length == 1
+    assert open_keys.seal(9).keys() == [1]
 
 
 def test_a_lane_is_told_when_a_key_of_its_is_asked_for_by_the_first_lane() -> None:
-    batcher = Keys()
+    open_keys = Keys()
     calls: list[str] = []
-    fill(batcher, batcher.open_lane(lambda: calls.append("room")), [1, 2])
-    fill(batcher, batcher.first, [2])
-    assert calls == ["room"]
+    fill(open_keys, open_keys.open_lane(lambda: calls.append("capacity")), [1, 2])
+    fill(open_keys, open_keys.first, [2])
+    assert calls == ["capacity"]
 
 
 def test_closing_settles_queued_and_in_flight_and_forgets_them() -> None:
-    batcher = Keys()
-    lane = batcher.open_lane(int)
-    waiters = [fill(batcher, batcher.first, [1]), fill(batcher, lane, [2]), fill(batcher, lane, [3])]
-    batch = seal(batcher, 2)
+    open_keys = Keys()
+    lane = open_keys.open_lane(int)
+    waiters = [fill(open_keys, open_keys.first, [1]), fill(open_keys, lane, [2]), fill(open_keys, lane, [3])]
+    batch = open_keys.seal(2)
     error = ClosedError("closed")
-    batcher.close(error)
-    batcher.finish(batch, {1: "late", 2: "late"})
-    batcher.put_back(batch.entries, now=0.0)
-    assert [waiter.ends for waiter in waiters] == [[(1, error)], [(2, error)], [(3, error)]]
-    assert (counts(batcher), seal(batcher, 9).keys()) == ((0, 0), [])
+    open_keys.close(error)
+    open_keys.settle(batch, {1: "late", 2: "late"})
+    open_keys.put_back(batch)
+    assert [waiter.outcomes for waiter in waiters] == [[(1, error)], [(2, error)], [(3, error)]]
+    assert (open_keys.counts, open_keys.seal(9).keys()) == ((0, 0), [])
 
 
 def test_a_late_answer_does_not_take_the_key_of_a_later_question() -> None:
-    batcher = Keys()
-    early = fill(batcher, batcher.first, [1])
-    batch = seal(batcher, 9)
+    open_keys = Keys()
+    early = fill(open_keys, open_keys.first, [1])
+    batch = open_keys.seal(9)
     error = ClosedError("closed")
-    batcher.close(error)
-    late = fill(batcher, batcher.first, [1])
-    batcher.finish(batch, {1: "old"})
-    batcher.finish(seal(batcher, 9), {1: "new"})
-    assert (early.ends, late.ends) == ([(1, error)], [(1, "new")])
+    open_keys.close(error)
+    late = fill(open_keys, open_keys.first, [1])
+    open_keys.settle(batch, {1: "old"})
+    open_keys.settle(open_keys.seal(9), {1: "new"})
+    assert (early.outcomes, late.outcomes) == ([(1, error)], [(1, "new")])
 
 
 def test_a_batch_that_is_finished_in_parts_settles_each_key_once() -> None:
-    batcher = Keys()
-    waiter = fill(batcher, batcher.first, [1, 2])
-    batch = seal(batcher, 9)
-    batcher.finish(batch, {1: "one"})
-    batcher.finish(batch, {1: "again", 2: None})
-    assert waiter.ends == [(1, "one"), (2, None)]
+    open_keys = Keys()
+    waiter = fill(open_keys, open_keys.first, [1, 2])
+    batch = open_keys.seal(9)
+    open_keys.settle(batch, {1: "one"})
+    open_keys.settle(batch, {1: "again", 2: None})
+    assert waiter.outcomes == [(1, "one"), (2, None)]
 
 
 class Visitor(Recorder):
@@ -312,10 +341,9 @@ class Visitor(Recorder):
         super().__init__()
         self.key = key
         self.lane = lane
-        self.entry: Entry[int, str] | None = None
 
 
-class BatcherMachine(RuleBasedStateMachine):
+class OpenKeysMachine(RuleBasedStateMachine):
     """The model: one list of keys for each lane and each batch, and one of the waiters of each open key.
 
     Lane 0 is the first one. A key is in exactly one list, and its home is the lane in which it queues: the
@@ -329,23 +357,23 @@ class BatcherMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.batcher = Keys()
-        self.real_lanes = [self.batcher.first]
+        self.open_keys = Keys()
+        self.real_lanes = [self.open_keys.first]
         self.real_batches: list[Batch[int, str]] = []
         self.queues: dict[int, list[int]] = {0: []}
         self.flying: list[list[int]] = []
         self.homes: dict[int, int] = {}
         self.waiting: dict[int, list[Visitor]] = {}
-        self.expected: dict[Visitor, list[tuple[int, End]]] = {}
+        self.expected: dict[Visitor, list[tuple[int, Outcome]]] = {}
         self.coalesced = 0
 
-    def settle(self, key: int, end: End) -> None:
+    def settle(self, key: int, outcome: Outcome) -> None:
         for visitor in self.waiting.pop(key):
-            self.expected[visitor] = [(key, end)]
+            self.expected[visitor] = [(key, outcome)]
 
     @rule(target=lanes)
     def open_lane(self) -> int:
-        self.real_lanes.append(self.batcher.open_lane(int))
+        self.real_lanes.append(self.open_keys.open_lane(int))
         self.queues[len(self.real_lanes) - 1] = []
         return len(self.real_lanes) - 1
 
@@ -354,13 +382,13 @@ class BatcherMachine(RuleBasedStateMachine):
         for visitor in self.expected:
             if visitor.lane == lane:
                 self.leave(visitor)
-        self.batcher.close_lane(self.real_lanes[lane])
+        self.open_keys.close_lane(self.real_lanes[lane])
         assert self.queues.pop(lane) == []
 
     @rule(target=visitors, key=keys, lane=st.one_of(st.just(0), lanes))
     def join(self, key: int, lane: int) -> Visitor:
         visitor = Visitor(key, lane)
-        visitor.entry = self.batcher.join(key, visitor, self.real_lanes[lane])
+        self.open_keys.join(key, visitor, self.real_lanes[lane])
         self.expected[visitor] = []
         if key not in self.waiting:
             self.queues[lane].append(key)
@@ -384,8 +412,7 @@ class BatcherMachine(RuleBasedStateMachine):
 
     @rule(visitor=visitors)
     def leave(self, visitor: Visitor) -> None:
-        assert visitor.entry is not None
-        self.batcher.leave(visitor.entry, visitor)
+        self.open_keys.leave(visitor.key, visitor)
         waiting = self.waiting.get(visitor.key, [])
         if visitor not in waiting:
             return
@@ -402,8 +429,8 @@ class BatcherMachine(RuleBasedStateMachine):
 
     @rule(target=batches, most=st.integers(1, 7))
     def seal(self, most: int) -> int:
-        queued = self.batcher.queued
-        batch = seal(self.batcher, most)
+        queued = self.open_keys.lanes.queued
+        batch = self.open_keys.seal(most)
         taken = batch.keys()
         assert len(taken) == min(most, queued)
         shares = {}
@@ -420,16 +447,16 @@ class BatcherMachine(RuleBasedStateMachine):
         self.flying.append(taken)
         return len(self.flying) - 1
 
-    @rule(batch=batches, end=st.sampled_from(["sent", None, ClosedError("failed")]), keys=st.sets(keys))
-    def finish(self, batch: int, end: End, keys: set[int]) -> None:
-        self.batcher.finish(self.real_batches[batch], dict.fromkeys(keys, end))
+    @rule(batch=batches, outcome=st.sampled_from(["sent", None, ClosedError("failed")]), keys=st.sets(keys))
+    def finish(self, batch: int, outcome: Outcome, keys: set[int]) -> None:
+        self.open_keys.settle(self.real_batches[batch], dict.fromkeys(keys, outcome))
         for key in keys.intersection(self.flying[batch]):
             self.flying[batch].remove(key)
-            self.settle(key, end)
+            self.settle(key, outcome)
 
     @rule(batch=consumes(batches))
     def put_back(self, batch: int) -> None:
-        self.batcher.put_back(self.real_batches[batch].entries, now=0.0)
+        self.open_keys.put_back(self.real_batches[batch])
         again, self.flying[batch] = self.flying[batch], []
         for key in reversed(again):
             if self.waiting[key]:
@@ -440,7 +467,7 @@ class BatcherMachine(RuleBasedStateMachine):
     @rule()
     def close(self) -> None:
         error = ClosedError("closed")
-        self.batcher.close(error)
+        self.open_keys.close(error)
         for queue in [*self.queues.values(), *self.flying]:
             queue.clear()
         for key in list(self.waiting):
@@ -448,17 +475,17 @@ class BatcherMachine(RuleBasedStateMachine):
 
     @invariant()
     def everybody_has_the_end_that_is_theirs(self) -> None:
-        for visitor, ends in self.expected.items():
-            assert visitor.ends == ends
+        for visitor, outcomes in self.expected.items():
+            assert visitor.outcomes == outcomes
 
     @invariant()
     def the_counts_are_right(self) -> None:
         queued, flying = sum(map(len, self.queues.values())), sum(map(len, self.flying))
-        assert (self.batcher.queued, self.batcher.in_flight) == (queued, flying)
-        assert self.batcher.coalesced == self.coalesced
+        assert self.open_keys.counts == (queued, flying)
+        assert self.open_keys.open.coalesced == self.coalesced
 
     def teardown(self) -> None:
-        while self.batcher.queued:
+        while self.open_keys.lanes.queued:
             self.seal(7)
         for batch, keys in enumerate(self.flying):
             self.finish(batch, "sent", set(keys))
@@ -467,5 +494,5 @@ class BatcherMachine(RuleBasedStateMachine):
         self.the_counts_are_right()
 
 
-BatcherMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
-TestBatcher = BatcherMachine.TestCase
+OpenKeysMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestOpenKeys = OpenKeysMachine.TestCase

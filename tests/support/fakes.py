@@ -84,7 +84,7 @@ class FakeLimiter:
     def slot(self) -> "FakeLimiter":
         return self
 
-    def rejected(self, retry_after: float | None = None) -> None: ...
+    def done(self, reply: object) -> None: ...
 
     async def __aenter__(self) -> "FakeLimiter":
         self.waiting += 1

@@ -1,0 +1,81 @@
+"""What came of an attempt: to be asked again, final, or out of time."""
+
+from collections.abc import Sequence
+from typing import Generic
+
+from attrs import field, frozen
+
+from .._model import AnswerT, KeyT
+from ..errors import LookupTimeoutError, ProviderError, RateLimitedError, StatusLookupError
+from ..providers.base import Results
+from .lanes import OpenKey
+from .retry import RetryPolicy
+
+
+@frozen
+class Verdict(Generic[KeyT, AnswerT]):
+    """What is to be done about the keys of a reply that failed."""
+
+    again: list[OpenKey[KeyT, AnswerT]] = field(factory=list)
+    """Those to ask again, in order."""
+    pause: float = 0.0
+    """The seconds before that."""
+    problem: ProviderError | None = None
+    """What may pass, if anything."""
+
+
+def judge(
+    failed: Sequence[tuple[OpenKey[KeyT, AnswerT], ProviderError]],
+    outcomes: Results[KeyT, AnswerT],
+    retry: RetryPolicy,
+) -> Verdict[KeyT, AnswerT]:
+    """Take the keys that are to be asked again out of ``outcomes``, and count the attempts of the others."""
+    again: list[OpenKey[KeyT, AnswerT]] = []
+    pause, problem = 0.0, None
+    # Draw the delay once a reply: the largest of 200 random delays would nearly always be the maximum.
+    delays: dict[tuple[type[ProviderError], int], float | None] = {}
+    for open_key, error in failed:
+        # It leads to the frames of the exchange, and they to all its outcomes: to this error, in a circle.
+        error.__traceback__ = None
+        if not isinstance(error, RateLimitedError):
+            open_key.attempts += 1
+        if error.is_transient:
+            problem = error
+        kind = type(error), open_key.attempts
+        if kind not in delays:
+            delays[kind] = retry.delay(error, open_key.attempts)
+        delay = delays[kind]
+        if delay is None:
+            outcomes[open_key.key] = final = error.fresh()
+            final.attempts = max(1, open_key.attempts)
+        else:
+            del outcomes[open_key.key]
+            open_key.failure = error
+            again.append(open_key)
+            pause = max(pause, delay)
+    return Verdict(again, pause, problem)
+
+
+def too_late(
+    open_key: OpenKey[KeyT, AnswerT], timeout: float, *, now: float, asked_at: float | None
+) -> StatusLookupError:
+    """Say where a lookup's time went; what others waited for the key before it does not count.
+
+    ``asked_at`` is since when a grant is waited for. If the provider's last word was 429, that is the error:
+    it is why the time did not suffice.
+    """
+    laps = list(open_key.laps or ())
+    failure = None if open_key.failure is None else open_key.failure.fresh()
+    if failure is not None:
+        failure.attempts = len(laps)
+    if isinstance(failure, RateLimitedError):
+        return failure
+    if open_key.batch is not None:
+        laps.append((open_key.batch.asked_at, open_key.batch.sealed_at, now))
+    elif asked_at is not None:
+        laps.append((asked_at, now, now))
+    began_at = now - timeout
+    paced = sum(max(0.0, sealed_at - max(asked_at, began_at)) for asked_at, sealed_at, _ in laps)
+    in_flight = sum(max(0.0, over_at - max(sealed_at, began_at)) for _, sealed_at, over_at in laps)
+    queued = max(0.0, timeout - paced - in_flight)
+    return LookupTimeoutError(timeout, queued=queued, paced=paced, in_flight=in_flight, last_failure=failure)

@@ -1,0 +1,149 @@
+"""From keys to their outcomes: what every call of one client joins and leaves."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextvars import Context
+from typing import Any, Generic, TypeAlias
+
+from .._clock import Clock
+from .._http import Progress
+from .._limits.limiter import Limiter
+from .._model import AnswerT, ClientStats, KeyT
+from .._wire import Request, Response
+from ..errors import StatusLookupError
+from ..providers.base import Provider
+from .attempts import too_late
+from .deadlines import Deadlines
+from .dispatcher import Dispatcher
+from .lanes import Collector, Lane, Lanes, Waiter
+from .open_keys import OpenKeys
+from .retry import RetryPolicy
+from .source import LocalSource
+
+_Answer: TypeAlias = asyncio.Future[AnswerT | None]
+
+
+class Engine(Generic[KeyT, AnswerT]):
+    """Takes keys in, and sees to it that each has its outcome; it wakes and rests by itself."""
+
+    def __init__(
+        self,
+        provider: Provider[KeyT, AnswerT],
+        limiter: Limiter,
+        send: Callable[[Request, Progress], Awaitable[Response]],
+        *,
+        retry: RetryPolicy,
+        linger: float,
+        clock: Clock,
+        context: Context,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.max_batch = provider.max_batch
+        self.lookups = 0
+        self.closed_by: StatusLookupError | None = None
+        """What ``close`` was given: from then on nothing may join."""
+        self._clock = clock
+        self._loop = loop
+        self._lanes: Lanes[KeyT, AnswerT] = Lanes()
+        self._open_keys: OpenKeys[KeyT, AnswerT] = OpenKeys(self._lanes, loop.call_soon)
+        self._dispatcher: Dispatcher[KeyT, AnswerT] = Dispatcher(
+            provider,
+            self._lanes,
+            self._open_keys,
+            LocalSource(self._lanes, limiter),
+            send,
+            retry=retry,
+            linger=linger,
+            clock=clock,
+            context=context,
+        )
+        self.deadlines: Deadlines[_Answer[AnswerT], KeyT] = self.new_deadlines(self._expire)
+        """Those of calls for one key."""
+        self._feeders: set[asyncio.Task[bool]] = set()
+        self._cancelled: set[asyncio.Task[Any]] = set()
+
+    def join(self, key: KeyT, loop: asyncio.AbstractEventLoop) -> _Answer[AnswerT]:
+        """Ask for a key before all that calls for many ask for; return the future of its answer."""
+        self.lookups += 1
+        answer: _Answer[AnswerT] = asyncio.Future(loop=loop)
+        lanes, dispatcher = self._lanes, self._dispatcher
+        self._open_keys.join(key, answer, lanes.first)
+        if not dispatcher.is_set or lanes.queued == self.max_batch:
+            dispatcher.wake()
+        return answer
+
+    def join_all(
+        self, keys: Iterable[KeyT], collector: Collector[KeyT, AnswerT], lane: Lane[KeyT, AnswerT]
+    ) -> None:
+        """Ask for keys in a lane of its own."""
+        join = self._open_keys.join
+        for key in keys:
+            join(key, collector, lane)
+        self._dispatcher.wake()
+
+    def leave(self, key: KeyT, waiter: Waiter[AnswerT, KeyT]) -> None:
+        """Forget that somebody waits for the key, and the key too if nobody else does.
+
+        A request is ended when nobody waits for any of its keys any more.
+        """
+        unwanted = self._open_keys.leave(key, waiter)
+        if unwanted is not None:
+            self._dispatcher.give_up(unwanted)
+        self._dispatcher.rest()
+
+    def open_lane(self, on_capacity: Callable[[], object]) -> Lane[KeyT, AnswerT]:
+        return self._lanes.open_lane(on_capacity)
+
+    def close_lane(self, lane: Lane[KeyT, AnswerT]) -> None:
+        self._lanes.close_lane(lane)
+
+    def new_deadlines(self, expire: Callable[[dict[Any, Any], float], None]) -> Deadlines[Any, Any]:
+        return Deadlines(self._clock, self._loop.call_soon, expire)
+
+    def too_late(self, key: KeyT, timeout: float) -> StatusLookupError:
+        """Return the error of a lookup whose time is up."""
+        now, asked_at = self._clock.time(), self._dispatcher.asked_at
+        return too_late(self._open_keys[key], timeout, now=now, asked_at=asked_at)
+
+    def _expire(self, waiting: dict[_Answer[AnswerT], KeyT], timeout: float) -> None:
+        for answer, key in waiting.items():
+            if not answer.done():
+                error = self.too_late(key, timeout)
+                self.leave(key, answer)
+                answer.set_exception(error)
+                # Its caller may be gone before it can take the error.
+                answer.exception()
+
+    def start_feeder(self, feed: Coroutine[Any, Any, bool]) -> "asyncio.Task[bool]":
+        """Run what takes a call's keys from elsewhere, until ``close`` at the latest."""
+        feeder = asyncio.ensure_future(feed)
+        self._feeders.add(feeder)
+        feeder.add_done_callback(self._feeders.discard)
+        return feeder
+
+    def stats(self) -> ClientStats:
+        dispatcher = self._dispatcher
+        return ClientStats(
+            lookups=self.lookups,
+            coalesced=self._open_keys.coalesced,
+            requests=dispatcher.requests,
+            keys_sent=dispatcher.keys_sent,
+            retries=dispatcher.retries,
+            rejections=dispatcher.rejections,
+            queued=self._lanes.queued,
+            in_flight=self._open_keys.in_flight,
+            seconds_paced=dispatcher.seconds_paced,
+        )
+
+    async def close(self, error: StatusLookupError) -> None:
+        """End every lookup with the error, and return when no task is left."""
+        self.closed_by = error
+        self._open_keys.close(error)
+        # The keys themselves may close the client; their task ends when it comes to the next one.
+        tasks = self._feeders - {asyncio.current_task()} | self._dispatcher.stop()
+        for task in tasks - self._cancelled:
+            task.cancel()
+        # A second time would cut off what they do to clean up.
+        self._cancelled |= tasks
+        if tasks:
+            await asyncio.wait(tasks)
