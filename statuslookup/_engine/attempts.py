@@ -57,18 +57,24 @@ def judge(
 
 
 def too_late(
-    open_key: OpenKey[KeyT, AnswerT], timeout: float, *, now: float, asked_at: float | None
+    open_key: OpenKey[KeyT, AnswerT],
+    timeout: float,
+    *,
+    now: float,
+    asked_at: float | None,
+    frozen_by: RateLimitedError | None,
 ) -> StatusLookupError:
     """Say where a lookup's time went; what others waited for the key before it does not count.
 
-    ``asked_at`` is since when a grant is waited for. If the provider's last word was 429, that is the error:
-    it is why the time did not suffice.
+    ``asked_at`` is since when a grant is waited for, ``frozen_by`` the 429 that holds back all keys. If the
+    provider's last word of this key was 429, that is the error: it is why the time did not suffice.
     """
     laps = list(open_key.laps or ())
-    failure = None if open_key.failure is None else open_key.failure.fresh()
+    failure = frozen_by if open_key.failure is None else open_key.failure
     if failure is not None:
-        failure.attempts = len(laps)
-    if isinstance(failure, RateLimitedError):
+        failure = failure.fresh()
+        failure.attempts = max(1, len(laps))
+    if isinstance(failure, RateLimitedError) and open_key.failure is not None:
         return failure
     if open_key.batch is not None:
         laps.append((open_key.batch.asked_at, open_key.batch.sealed_at, now))

@@ -11,7 +11,7 @@ from .._http import Progress
 from .._limits.limiter import Reply
 from .._model import AnswerT, KeyT
 from .._wire import Request, Response
-from ..errors import ClosedError, ProviderError, StatusLookupError, TransportError
+from ..errors import ClosedError, ProviderError, RateLimitedError, StatusLookupError, TransportError
 from ..providers.base import Exchange, Provider, Results
 from .attempts import Verdict, judge
 from .lanes import Batch, Lanes
@@ -62,6 +62,8 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         """Whether a timer is set or a grant asked for; then only a batch that became full needs ``wake``."""
         self._is_failing = False
         self._paused_until = clock.time()
+        self.frozen_by: RateLimitedError | None = None
+        """The 429 that holds back all that is queued; its pause is time paced."""
         self.requests = 0
         self.keys_sent = 0
         self.retries = 0
@@ -71,7 +73,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
     @property
     def asked_at(self) -> float | None:
         """Since when a grant is waited for; ``None`` while none is."""
-        return None if self._asker is None else self._asked_at
+        return None if self._asker is None and self.frozen_by is None else self._asked_at
 
     def wake(self) -> None:
         """See to it that queued keys are sent: a full batch as soon as it may go, others after ``linger``."""
@@ -99,6 +101,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         """Give up the place in the source's queue if nothing is queued any more."""
         if not self._lanes.queued and not self._source.wants_turn:
             self._stop_asking()
+            self.frozen_by = None
 
     def _stop_asking(self) -> None:
         if self._timer is not None:
@@ -111,7 +114,8 @@ class Dispatcher(Generic[KeyT, AnswerT]):
 
     def _ask(self) -> None:
         self._timer = None
-        self._asked_at = self._clock.time()
+        if self.frozen_by is None:
+            self._asked_at = self._clock.time()
         # The request belongs to no caller, so it does not run in the context of whoever came first, but in
         # one of its own, for what an instrumentation keeps there. The loop's task factory does not make it:
         # an eager task would begin right here, inside a caller or another request.
@@ -157,7 +161,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
 
     def _begin(self, batch: Batch[KeyT, AnswerT], asked_at: float) -> Exchange[KeyT, AnswerT]:
         """Go on as the exchange of the batch; others may ask for the next one."""
-        self._asker = None
+        self._asker = self.frozen_by = None
         self.is_set = False
         batch.asked_at, batch.sealed_at = asked_at, self._clock.time()
         self.seconds_paced += batch.sealed_at - asked_at
@@ -249,6 +253,8 @@ class Dispatcher(Generic[KeyT, AnswerT]):
                 self._paused_until = now + verdict.pause
                 # Whoever asks already, or is about to, has to wait as well.
                 self._stop_asking()
+                if isinstance(verdict.problem, RateLimitedError):
+                    self.frozen_by, self._asked_at = verdict.problem, now
             self.wake()
 
     def give_up(self, batch: Batch[KeyT, AnswerT]) -> None:

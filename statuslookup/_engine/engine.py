@@ -102,8 +102,14 @@ class Engine(Generic[KeyT, AnswerT]):
 
     def too_late(self, key: KeyT, timeout: float) -> StatusLookupError:
         """Return the error of a lookup whose time is up."""
-        now, asked_at = self._clock.time(), self._dispatcher.asked_at
-        return too_late(self._open_keys[key], timeout, now=now, asked_at=asked_at)
+        dispatcher = self._dispatcher
+        return too_late(
+            self._open_keys[key],
+            timeout,
+            now=self._clock.time(),
+            asked_at=dispatcher.asked_at,
+            frozen_by=dispatcher.frozen_by,
+        )
 
     def _expire(self, waiting: dict[_Answer[AnswerT], KeyT], timeout: float) -> None:
         for answer, key in waiting.items():

@@ -151,7 +151,7 @@ async def test_a_key_of_a_request_that_others_wait_for_can_be_joined_again() -> 
         lookup, stays = asyncio.create_task(client.get(1)), asyncio.create_task(client.get(2))
         await asyncio.sleep(0.5)
         await cancelled(lookup)
-        assert await asyncio.gather(client.get(1), stays) == [10, 20]
+        assert (await client.get(1), await stays) == (10, 20)
     assert server.batches == [[1, 2]]
     assert now() == pytest.approx(1001.0)
 

@@ -7,9 +7,17 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TypeAlias
 
+import httpx
 import pytest
 
-from statuslookup import IncompleteError, LookupTimeoutError, RetryPolicy, ServerError, StatusClient
+from statuslookup import (
+    IncompleteError,
+    LookupTimeoutError,
+    RateLimitedError,
+    RetryPolicy,
+    ServerError,
+    StatusClient,
+)
 from tests.support.fakes import FakeLimiter, FakeServer, Tens, bucket, client_of, now, other_tasks, ticks
 
 pytestmark = pytest.mark.virtual_time
@@ -293,3 +301,28 @@ async def test_the_context_of_a_caller_does_not_outlive_its_lookup() -> None:
         gc.collect()
         assert reference() is None
         await others
+
+
+async def test_the_freeze_after_a_429_is_time_paced_for_all_that_wait() -> None:
+    """Also for those that were never sent, and their error says what held them back."""
+
+    async def reject(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(429, headers={"Retry-After": "30"})
+
+    async with client_of(httpx.MockTransport(reject), Tens(rate_limit=None)) as client:
+        asked = asyncio.create_task(client.get(1, timeout=5.0))
+        await asyncio.sleep(1.0)
+        error = await timed(ask_by_get(client, 2, 2.0))
+        assert parts(error) == pytest.approx((0.0, 2.0, 0.0), abs=WITHIN)
+        assert isinstance(error.last_failure, RateLimitedError)
+        assert "429" in str(error)
+        with pytest.raises(RateLimitedError):
+            await asked
+
+
+async def test_the_freeze_counts_as_paced_in_the_stats() -> None:
+    server = FakeServer(lambda number: 429 if number == 1 else 200, latency=0.0)
+    retry = RetryPolicy(backoff=4.0, random=lambda: 0.5)
+    async with client_of(server, Tens(rate_limit=None), retry=retry) as client:
+        assert await client.get(1) == 10
+        assert client.stats().seconds_paced == pytest.approx(2.0)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from statuslookup._engine.deadlines import Deadlines
 from tests.support.virtual_time import ManualClock
 
@@ -72,3 +74,13 @@ def test_who_leaves_after_the_end_is_no_news() -> None:
     turns.clock.advance(2)
     discard("a")
     assert turns.expired == [(2.0, {"a": 1})]
+
+
+@pytest.mark.parametrize(("stopped", "ends_at"), [(0.75, 4.75), (3.0, 10.0), (60.0, 68.0)])
+def test_time_in_which_the_process_did_not_run_is_nobodys(stopped: float, ends_at: float) -> None:
+    turns = Turns()
+    turns.add(4.0, a=1)
+    turns.end_turn()
+    turns.clock.stop(4.0 + stopped)
+    turns.clock.advance(20)
+    assert turns.expired == [(ends_at, {"a": 1})]

@@ -80,6 +80,10 @@ class ManualClock:
         """How many calls are due some time."""
         return sum(not timer.is_cancelled for timer in self._timers)
 
+    def stop(self, seconds: float) -> None:
+        """Let time pass without running what comes due meanwhile, as where the process is stopped."""
+        self._now += seconds
+
     def advance(self, seconds: float) -> None:
         until = self._now + seconds
         while True:
