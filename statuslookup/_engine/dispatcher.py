@@ -16,7 +16,7 @@ from ..errors import (
     RateLimitedError,
     StatusLookupError,
 )
-from ..providers.base import Exchange, Provider, Results
+from ..providers.base import Exchange, Outcomes, Provider
 from .lanes import Batch, Batcher, Entry
 from .retry import RetryPolicy
 
@@ -188,7 +188,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
                 self._settle(batch, step)
                 step = next(exchange)
         except StopIteration as end:
-            ends: Results[KeyT, AnswerT] = end.value
+            ends: Outcomes[KeyT, AnswerT] = end.value
         except ProviderError as error:
             ends = dict.fromkeys(batch.keys(), error)
         else:
@@ -208,7 +208,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self._batcher.put_back(batch.entries, now=self._clock.time())
         return True
 
-    def _settle(self, batch: Batch[KeyT, AnswerT], told: Results[KeyT, AnswerT]) -> None:
+    def _settle(self, batch: Batch[KeyT, AnswerT], told: Outcomes[KeyT, AnswerT]) -> None:
         """Give ends to their waiters, queue what is to be asked again, and keep the rest in the batch."""
         # The exchange may go on with its own dict, and tell a key twice.
         ends = {key: told[key] for entry in batch.entries if (key := entry.key) in told}
@@ -228,7 +228,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self.wake()
 
     def _judge(
-        self, failed: list[Entry[KeyT, AnswerT]], ends: Results[KeyT, AnswerT]
+        self, failed: list[Entry[KeyT, AnswerT]], ends: Outcomes[KeyT, AnswerT]
     ) -> tuple[list[Entry[KeyT, AnswerT]], float, ProviderError | None]:
         """Take the keys that are to be asked again out of ``ends``; return them, the pause, and why."""
         again: list[Entry[KeyT, AnswerT]] = []

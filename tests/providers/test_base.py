@@ -14,8 +14,9 @@ from statuslookup import (
     ResponseError,
     ServerError,
 )
+from statuslookup._urls import checked_base_url, host_of
 from statuslookup._wire import Response
-from statuslookup.providers.base import checked_base_url, error_of, host_of
+from statuslookup.providers import error_of
 
 
 def checked(url: str) -> str:

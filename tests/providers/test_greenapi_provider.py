@@ -40,10 +40,15 @@ def test_an_instance_is_one_budget_whatever_the_token() -> None:
     assert budget != GreenAPI(1101000002, "other", api_url=url).budget
 
 
-@pytest.mark.parametrize("id_instance", ["", "seven", "-1", "1.0", "٣", "1 ", -1])
+@pytest.mark.parametrize("id_instance", ["", "seven", "-1", "1.0", "٣", "1 "])
 def test_an_instance_is_digits(id_instance: Any) -> None:
     with pytest.raises(ValueError, match="id_instance must be the digits"):
         GreenAPI(id_instance, "token")
+
+
+def test_an_instance_is_not_negative() -> None:
+    with pytest.raises(ValueError, match="id_instance must be 0 or more, not -1"):
+        GreenAPI(-1, "token")
 
 
 @pytest.mark.parametrize("id_instance", [None, 1.0, True, b"1"])

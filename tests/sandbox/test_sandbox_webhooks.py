@@ -255,11 +255,11 @@ async def test_without_a_seed_chance_differs() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
-        ({"lose": 1.1}, ValueError, "lose is a share from 0 to 1, not 1.1"),
-        ({"repeat": -0.1}, ValueError, "repeat is a share from 0 to 1, not -0.1"),
+        ({"lose": 1.1}, ValueError, "lose must be 0 to 1, not 1.1"),
+        ({"repeat": -0.1}, ValueError, "repeat must be 0 to 1, not -0.1"),
         ({"reorder": "all"}, TypeError, "reorder is a share from 0 to 1, not str"),
         ({"delay": True}, TypeError, "delay is a share from 0 to 1, not bool"),
-        ({"delay": float("nan")}, ValueError, "delay is a share"),
+        ({"delay": float("nan")}, ValueError, "delay must be 0 to 1, not nan"),
         ({"delay_by": 3.0}, TypeError, "delay_by is a pair of seconds, the least and the most"),
         ({"delay_by": (2.0, 1.0)}, ValueError, "delay_by is a pair of seconds, the least and the most"),
         ({"delay_by": (-1.0, 1.0)}, ValueError, "delay_by is a pair"),
