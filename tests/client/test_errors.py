@@ -76,7 +76,7 @@ def test_the_tree_is_the_one_that_is_drawn() -> None:
 
 
 def test_the_drawing_shows_each_error_below_its_parent() -> None:
-    drawing = (errors.__doc__ or "").split("::")[1].split("An unknown message")[0]
+    drawing = (errors.__doc__ or "").split("::")[1].split("\n\n")[1]
     parents = {}
     above: list[str] = []
     for line in drawing.splitlines():
