@@ -29,11 +29,11 @@ from tests.support.greenapi_exchanges import (
     KEY,
     TOKEN,
     WORDS,
-    End,
-    end_of,
+    AnyOutcome,
     failure,
     look_up,
     ok,
+    outcome_of,
     receipt,
     statistic,
 )
@@ -66,11 +66,11 @@ def test_any_key_arrives_as_it_is(key: str) -> None:
 
 
 def test_one_request_a_key_in_their_order() -> None:
-    requests, ends = look_up(["a", "b", "c"], ok(), BROKEN, ok({"participant": "1@c.us"}))
+    requests, outcomes = look_up(["a", "b", "c"], ok(), BROKEN, ok({"participant": "1@c.us"}))
     assert [request.query for request in requests] == ["idMessage=a", "idMessage=b", "idMessage=c"]
-    assert ends["a"] == StatusStatistic(id_message="a")
-    assert ends["b"] is BROKEN
-    assert ends["c"] == StatusStatistic(id_message="c", receipts=(Receipt(participant="1@c.us"),))
+    assert outcomes["a"] == StatusStatistic(id_message="a")
+    assert outcomes["b"] is BROKEN
+    assert outcomes["c"] == StatusStatistic(id_message="c", receipts=(Receipt(participant="1@c.us"),))
 
 
 # --- receipts -------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_an_empty_list_is_a_statistic_without_receipts() -> None:
 
 
 def test_no_content_is_a_statistic_without_receipts() -> None:
-    assert end_of(Response(204)) == StatusStatistic(id_message=KEY)
+    assert outcome_of(Response(204)) == StatusStatistic(id_message=KEY)
 
 
 @pytest.mark.parametrize(("status", "state"), WORDS)
@@ -160,8 +160,8 @@ def test_the_counts_are_by_state() -> None:
 
 
 def test_one_object_is_one_receipt() -> None:
-    end = end_of(Response(200, b'{"participant": "1@c.us"}'))
-    assert end == StatusStatistic(id_message=KEY, receipts=(Receipt(participant="1@c.us"),))
+    outcome = outcome_of(Response(200, b'{"participant": "1@c.us"}'))
+    assert outcome == StatusStatistic(id_message=KEY, receipts=(Receipt(participant="1@c.us"),))
 
 
 # --- answers that say no --------------------------------------------------------------------------
@@ -269,19 +269,19 @@ JSON = st.recursive(
 STATUSES = st.sampled_from([200, 200, 200, 204, 466, 429, 500])
 
 
-def check_end(end: End) -> None:
-    if isinstance(end, StatusStatistic):
-        assert end.id_message == KEY
-        assert all(type(one.participant) is str for one in end.receipts)
-        assert all(one.timestamp is None or one.timestamp.tzinfo is UTC for one in end.receipts)
-        assert sum(end.counts.values()) == len(end.receipts)
+def check_outcome(outcome: AnyOutcome) -> None:
+    if isinstance(outcome, StatusStatistic):
+        assert outcome.id_message == KEY
+        assert all(type(one.participant) is str for one in outcome.receipts)
+        assert all(one.timestamp is None or one.timestamp.tzinfo is UTC for one in outcome.receipts)
+        assert sum(outcome.counts.values()) == len(outcome.receipts)
     else:
-        assert isinstance(end, DecodeError)
+        assert isinstance(outcome, DecodeError)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_statistic_or_a_decode_error(body: bytes) -> None:
-    check_end(end_of(Response(200, body)))
+    check_outcome(outcome_of(Response(200, body)))
 
 
 @given(JSON)
@@ -294,10 +294,10 @@ def test_any_json_is_a_statistic_or_a_decode_error(value: Any) -> None:
         body = json.dumps(value).encode()
     except ValueError:
         return  # An integer that Python does not write.
-    check_end(end_of(Response(200, body)))
+    check_outcome(outcome_of(Response(200, body)))
 
 
 @given(STATUSES, JSON | st.builds(lambda inner: {"invokeStatus": inner}, JSON))
 def test_any_answer_is_an_end(status: int, value: Any) -> None:
-    end = end_of(Response(status, json.dumps(value).encode()))
-    assert isinstance(end, StatusStatistic | ProviderError)
+    outcome = outcome_of(Response(status, json.dumps(value).encode()))
+    assert isinstance(outcome, StatusStatistic | ProviderError)

@@ -9,7 +9,7 @@ import pytest
 
 from statuslookup._model import DeliveryState, MessageStatus, RateLimit
 from statuslookup.sandbox import Sandbox
-from tests.support.smsfire_questions import SEARCH, ask, codes_at, found, open_client, search, unlimited
+from tests.support.smsfire_requests import SEARCH, ask, codes_at, found, open_client, search, unlimited
 from tests.support.virtual_time import HandClock
 
 SENT = datetime(2021, 8, 6, 9, 58, 53, tzinfo=timezone(timedelta(hours=-3)))

@@ -9,7 +9,7 @@ import pytest
 
 from statuslookup import DeliveryState, RateLimit, Receipt, StatusStatistic
 from statuslookup.sandbox import Sandbox
-from tests.support.greenapi_questions import (
+from tests.support.greenapi_requests import (
     DELIVERED,
     ID,
     READ,

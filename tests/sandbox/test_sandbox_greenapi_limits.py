@@ -17,7 +17,7 @@ from statuslookup import (
     StatusStatistic,
 )
 from statuslookup.sandbox import Counting, Sandbox
-from tests.support.greenapi_questions import ID, READ, STORY, ask, client_of, codes_at, counts
+from tests.support.greenapi_requests import ID, READ, STORY, ask, client_of, codes_at, counts
 from tests.support.virtual_time import HandClock
 
 # --- the rate limit -------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from statuslookup._model import RateLimit
 from statuslookup.sandbox import Counting, Sandbox
-from tests.support.smsfire_questions import SEARCH, ask, codes_at, found, open_client, search, unlimited
+from tests.support.smsfire_requests import SEARCH, ask, codes_at, found, open_client, search, unlimited
 from tests.support.virtual_time import HandClock
 
 # --- paths and credentials ------------------------------------------------------------------------
