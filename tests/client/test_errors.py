@@ -41,7 +41,7 @@ ERRORS: list[StatusLookupError] = [
     ClosedError("closed"),
 ]
 
-PARENTS = {
+PARENTS: dict[type[StatusLookupError], type[Exception]] = {
     StatusLookupError: Exception,
     ProviderError: StatusLookupError,
     TransportError: ProviderError,

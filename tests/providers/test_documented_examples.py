@@ -16,10 +16,11 @@ from statuslookup import (
     MessageKey,
     MessageStatus,
     Receipt,
+    Request,
+    Response,
     SMSFire,
     StatusStatistic,
 )
-from statuslookup._wire import Request, Response
 
 BRASILIA = timezone(timedelta(hours=-3))
 

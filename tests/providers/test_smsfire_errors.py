@@ -67,8 +67,9 @@ def test_a_bad_item_is_the_error_of_the_keys_it_names_and_of_nobody_else(field: 
 
 
 def test_a_bad_item_without_a_key_leaves_doubt_only_about_what_is_absent() -> None:
-    ids = [None, "x", -1.5, True, [], "1" * 41]
-    for bad in (None, [], "text", 1, 1.5, True, {}, {"statusCode": 2}, *({"id": id} for id in ids)):
+    bad_ids: list[Any] = [None, "x", -1.5, True, [], "1" * 41]
+    others: list[Any] = [None, [], "text", 1, 1.5, True, {}, {"statusCode": 2}]
+    for bad in (*others, *({"id": id} for id in bad_ids)):
         outcomes = ask([1, 2, CustomId("a")], ok(bad, item(1)))
         assert found_id(outcomes[1]) == 1, bad
         assert is_unreadable(outcomes[2]), bad
@@ -93,7 +94,8 @@ def test_a_bad_item_that_names_a_stranger_may_be_about_an_absent_key(key: Messag
 
 
 def test_a_bad_custom_id_does_not_hide_the_id() -> None:
-    for custom_id in ([], 1.5, True, {}):
+    bad_ones: list[Any] = [[], 1.5, True, {}]
+    for custom_id in bad_ones:
         outcomes = ask([1, 2], ok({"id": 1, "customId": custom_id}))
         assert is_unreadable(outcomes[1]), custom_id
         assert outcomes[2] is None
@@ -107,9 +109,10 @@ def test_a_bad_id_does_not_hide_the_custom_id() -> None:
 
 def test_a_bad_item_and_a_good_one_of_the_same_key_mean_the_good_one_in_any_order() -> None:
     good, bad = item(1, "a"), item(1, "a", statusCode="x")
-    for keys in ([1, 2], [CustomId("a"), 2]):
+    keys: list[MessageKey] = [1, CustomId("a")]
+    for key in keys:
         for order in ([bad, good], [good, bad]):
-            assert found_id(ask(keys, ok(*order))[keys[0]]) == 1
+            assert found_id(ask([key, 2], ok(*order))[key]) == 1
 
 
 def test_a_bad_item_of_a_foreign_message_spoils_nobody() -> None:

@@ -1,4 +1,4 @@
-"""What plays GREEN-API's exchange with answers that are given, without a server."""
+"""What plays GREEN-API's exchange with responses that are given, without a server."""
 
 import json
 from collections.abc import Sequence
@@ -9,29 +9,30 @@ from statuslookup import (
     GreenAPI,
     ProviderError,
     Receipt,
+    Request,
+    Response,
     StatusLookupError,
     StatusStatistic,
     TransportError,
 )
-from statuslookup._wire import Request, Response
 
 AnyOutcome: TypeAlias = StatusStatistic | StatusLookupError | None
 TOKEN = "canaryd75b3a66374942c5b3c019c698abc2067e1515"
 GREEN_API = GreenAPI(1101000001, TOKEN)
 KEY = "BAE57C4EEC000000"
 BROKEN = TransportError("the connection broke", provider="GREEN-API")
-WORDS = (
-    ("sent", DeliveryState.SENT),
-    ("delivered", DeliveryState.DELIVERED),
-    ("read", DeliveryState.READ),
-    ("failed", DeliveryState.FAILED),
-    ("noAccount", DeliveryState.FAILED),
-    ("notInGroup", DeliveryState.FAILED),
-    ("yellowCard", DeliveryState.FAILED),
-    ("seen", DeliveryState.UNKNOWN),
-    ("READ", DeliveryState.UNKNOWN),
-    ("", DeliveryState.UNKNOWN),
-)
+WORDS = {
+    "sent": DeliveryState.SENT,
+    "delivered": DeliveryState.DELIVERED,
+    "read": DeliveryState.READ,
+    "failed": DeliveryState.FAILED,
+    "noAccount": DeliveryState.FAILED,
+    "notInGroup": DeliveryState.FAILED,
+    "yellowCard": DeliveryState.FAILED,
+    "seen": DeliveryState.UNKNOWN,
+    "READ": DeliveryState.UNKNOWN,
+    "": DeliveryState.UNKNOWN,
+}
 """GREEN-API's words, some that are none, and the states that they mean."""
 
 

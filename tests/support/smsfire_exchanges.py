@@ -1,4 +1,4 @@
-"""What plays SMSFire's exchange with answers that are given or computed, without a server."""
+"""What plays SMSFire's exchange with responses that are given or computed, without a server."""
 
 import json
 import random
@@ -11,11 +11,12 @@ from statuslookup import (
     MessageKey,
     MessageStatus,
     ProviderError,
+    Request,
+    Response,
     SMSFire,
     StatusLookupError,
     TransportError,
 )
-from statuslookup._wire import Request, Response
 
 AnyOutcome: TypeAlias = MessageStatus | StatusLookupError | None
 Item: TypeAlias = dict[str, Any]
