@@ -16,3 +16,11 @@ def refusal(function: Callable[..., object], *arguments: Any, **options: Any) ->
 def not_refused(function: Callable[..., object], values: Iterable[Any], text: str) -> list[tuple[Any, str]]:
     """Return those of the values that are taken, or refused with another text, and what is said of them."""
     return [(value, said) for value in values if not (said := refusal(function, value)).startswith(text)]
+
+
+def not_refused_so(
+    function: Callable[..., object], expected: Iterable[tuple[dict[str, Any], str]]
+) -> list[tuple[dict[str, Any], str]]:
+    """Return those of the options that are not refused with a text that begins as expected."""
+    said = [(options, text, refusal(function, **options)) for options, text in expected]
+    return [(options, found) for options, text, found in said if not (text and found.startswith(text))]

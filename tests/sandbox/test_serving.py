@@ -10,7 +10,7 @@ import httpx
 import pytest
 import uvicorn
 
-from statuslookup._model import RateLimit
+from statuslookup import RateLimit
 from statuslookup.sandbox import Sandbox
 from tests.support.smsfire_requests import HEADERS, SEARCH, found, search, unlimited
 
