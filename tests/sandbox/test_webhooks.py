@@ -61,11 +61,10 @@ async def test_only_another_status_is_a_change() -> None:
 
 async def test_expired_is_never_posted() -> None:
     sandbox, receiver = Sandbox(), Receiver()
-    for fields in ({"state": EXPIRED}, {"status_code": 5}, {"status_name": "EXPIRED"}):
-        sandbox.add_message(1, state=SENT)
-        assert (await sandbox.post_webhooks(Receiver())).requests <= 1
-        sandbox.add(MessageStatus(id=1, **fields))
-        assert (await sandbox.post_webhooks(receiver)).requests == 0
+    expired = [MessageStatus(id=10, state=EXPIRED), MessageStatus(id=11, status_code=5)]
+    for message in (*expired, MessageStatus(id=12, status_name="EXPIRED")):
+        sandbox.add_message(message.id, state=SENT)
+        sandbox.add(message)
     sandbox.add_message(2, state=SENT)
     sandbox.change_state(2, EXPIRED)
     assert (await sandbox.post_webhooks(receiver)).requests == 0
@@ -294,6 +293,16 @@ async def test_a_receiver_has_two_seconds(seconds: float, delivered: int) -> Non
     # Never resent.
     assert receiver.ids == [0, 1]
     assert (await sandbox.post_webhooks(Receiver())).requests == 0
+
+
+@pytest.mark.virtual_time
+async def test_an_app_that_reads_on_after_the_body_has_two_seconds_too() -> None:
+    async def greedy(scope: Scope, receive: Receive, send: Send) -> None:
+        while True:
+            await receive()
+
+    posted = await changed().post_webhooks(greedy)
+    assert (posted.requests, posted.discarded) == (1, 1)
 
 
 async def test_only_a_response_of_success_is_a_delivery() -> None:
