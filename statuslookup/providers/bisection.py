@@ -103,7 +103,6 @@ class Bisection(Generic[KeyT, AnswerT]):
             if refusal is None or not _is_about_a_key(refusal):
                 return
         if refusal is not None:
-            self._refused.clear()
             self._settle(dict.fromkeys(left, refusal))
 
 

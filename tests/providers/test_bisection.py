@@ -86,6 +86,15 @@ def test_a_refusal_of_everything_is_not_about_keys() -> None:
     assert len(dialogue.requests) == 19
 
 
+def test_a_key_that_was_refused_alone_may_be_all_that_was_wrong_with_its_half() -> None:
+    (first_probe,) = map(int, keys_of(Dialogue(BATCH, refusing(BATCH)).requests[3]))
+    bad = {first_probe, (first_probe + 100) % 200}
+    dialogue = Dialogue(BATCH, refusing(bad))
+    assert refused(dialogue.outcomes) == bad
+    # The half without that key, and perhaps without the next one that was asked alone, is asked for once.
+    assert {98, 99} & {len(keys_of(request)) for request in dialogue.requests}
+
+
 @pytest.mark.parametrize("failure", [BROKEN, Response(500)], ids=["no response", "500"])
 def test_a_failure_is_no_proof_that_everything_is_refused(failure: Response | TransportError) -> None:
     """Both halves are refused, and every key that is asked alone fails."""
