@@ -108,6 +108,18 @@ def test_a_failure_is_no_proof_that_everything_is_refused(failure: Response | Tr
     assert not any(isinstance(outcome, RejectedError) for outcome in outcomes.values())
 
 
+def test_a_half_that_fails_is_not_taken_for_one_that_is_refused() -> None:
+    sound = refusing({150})
+
+    def answer(request: Request) -> Response:
+        return Response(500) if keys_of(request) == [*range(100)] else sound(request)
+
+    dialogue = Dialogue(BATCH, answer)
+    assert [len(keys_of(request)) for request in dialogue.requests][:5] == [200, 100, 100, 50, 50]
+    assert isinstance(dialogue.outcomes[150], RejectedError)
+    assert sum(isinstance(outcome, MessageStatus) for outcome in dialogue.outcomes.values()) == 99
+
+
 def test_only_a_refusal_that_may_be_about_a_key_is_divided() -> None:
     for status in (400, 413, 422):
         dialogue = Dialogue(BATCH, refusing({3}, status=status))
