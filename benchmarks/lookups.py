@@ -25,7 +25,7 @@ import httpx
 from aiodataloader import DataLoader
 
 from statuslookup import MessageStatus, SMSFire, StatusClient
-from statuslookup.providers.smsfire.provider import _read
+from statuslookup.providers.smsfire.answers import read
 from statuslookup.sandbox import Sandbox
 
 COROUTINES = 10_000
@@ -91,7 +91,7 @@ async def with_dataloader(base_url: str, messages: int) -> None:
 
         async def load(ids: list[int]) -> list[MessageStatus | None]:
             response = await http.post(SEARCH, content=body_of(ids))
-            found = {status.id: status for status in map(_read, response.raise_for_status().json())}
+            found = {status.id: status for status in map(read, response.raise_for_status().json())}
             return [found.get(id) for id in ids]
 
         loader = DataLoader(load, max_batch_size=MAX_BATCH)
@@ -103,7 +103,7 @@ async def with_bare_httpx(base_url: str, messages: int) -> None:
         for first in range(1, messages + 1, MAX_BATCH):
             ids = list(range(first, min(first + MAX_BATCH, messages + 1)))
             response = await http.post(SEARCH, content=body_of(ids))
-            found = {status.id: status for status in map(_read, response.raise_for_status().json())}
+            found = {status.id: status for status in map(read, response.raise_for_status().json())}
             assert len(found) == len(ids)
 
 

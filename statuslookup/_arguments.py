@@ -18,24 +18,32 @@ def number(
     what: str = "a number",
     above: float = -math.inf,
     least: float = -math.inf,
+    most: float = math.inf,
 ) -> float:
-    """Return the value as a float; what is no finite number ``above`` or at ``least`` that is refused.
+    """Return the value as a float; what is no finite number in the bounds is refused.
 
-    A bool is no number. ``what`` is said of the argument in the text of a ``TypeError``.
+    It has to be ``above`` one bound, or from ``least`` to ``most``. A bool is no number. ``what`` is said of
+    the argument in the text of a ``TypeError``.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{argument} is {what}, not {type(value).__name__}")
-    if not (value > above and value >= least and -math.inf < value < math.inf):
+    if not (value > above and least <= value <= most and -math.inf < value < math.inf):
         bound = f"above {above:g}" if above > -math.inf else f"{least:g} or more"
-        raise ValueError(f"{argument} must be {bound} and finite, not {value}")
+        bounds = f"{bound} and finite" if most == math.inf else f"{least:g} to {most:g}"
+        raise ValueError(f"{argument} must be {bounds}, not {value}")
     return float(value)
 
 
-def whole(argument: str, value: object, *, least: int, most: int | None = None) -> int:
-    """Return the value; what is no integer from ``least`` to ``most`` is refused. A bool is no integer."""
+def whole(
+    argument: str, value: object, *, what: str = "an int", least: int | None = None, most: int | None = None
+) -> int:
+    """Return the value as an int; what is no integer from ``least`` to ``most`` is refused.
+
+    A bool is no integer. ``what`` is said of the argument in the text of a ``TypeError``.
+    """
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{argument} is an int, not {type(value).__name__}")
-    if value < least or (most is not None and value > most):
+        raise TypeError(f"{argument} is {what}, not {type(value).__name__}")
+    if (least is not None and value < least) or (most is not None and value > most):
         bound = f"{least} or more" if most is None else f"{least} to {most}"
         raise ValueError(f"{argument} must be {bound}, not {value}")
-    return value
+    return int(value)

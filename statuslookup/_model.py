@@ -167,7 +167,7 @@ class StatusStatistic:
 
 @frozen
 class Outcome(Generic[KeyT, AnswerT]):
-    """The one end of one key: ``key``, and its ``status`` (``None`` if unknown) or its ``error``."""
+    """What became of one key: ``key``, and its ``status`` (``None`` if unknown) or its ``error``."""
 
     key: KeyT
     """The key that was asked for, equal to the one that was passed."""
@@ -199,12 +199,19 @@ class RateLimit:
         return self.per / self.limit
 
 
+def checked_rate_limit(rate_limit: RateLimit | None) -> RateLimit | None:
+    """Return the limit; what is neither one nor ``None`` is a ``TypeError``."""
+    if rate_limit is not None and not isinstance(rate_limit, RateLimit):
+        raise TypeError(f"rate_limit is a RateLimit or None, not {type(rate_limit).__name__}")
+    return rate_limit
+
+
 @frozen(kw_only=True)
 class LimiterStats:
     """What a ``TokenBucket`` is doing at this moment.
 
     ``rate`` is in requests a second, ``waiting`` and ``in_flight`` count slots, ``rejections`` counts the
-    answers with 429 so far, and ``frozen_for`` is in seconds.
+    responses with 429 so far, and ``frozen_for`` is in seconds.
     """
 
     rate: float
@@ -232,7 +239,7 @@ class ClientStats:
     coalesced: int = 0
     """Lookups that joined a key which was already queued or in flight."""
     requests: int = 0
-    """Requests that were made, also those that got no answer or no connection."""
+    """Requests that were made, also those that got no response or no connection."""
     keys_sent: int = 0
     """Keys that were asked for, once for each attempt; requests that only follow up on others add none."""
     retries: int = 0

@@ -1,8 +1,7 @@
-"""What travels between a provider and the sender: requests, answers, and the secret that is put in last."""
+"""What travels between a provider and the sender: requests, responses, and the secret that is put in last."""
 
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, NoReturn
@@ -37,21 +36,6 @@ class Secret:
         raise TypeError("a secret cannot be pickled; build the provider anew where it is needed")
 
 
-def read_environment(environ: Mapping[str, str] | None, *names: str) -> dict[str, Secret]:
-    """Return the variables that are set and not empty, as secrets: no traceback with locals shows them."""
-    values = os.environ if environ is None else environ
-    return {name: Secret(value) for name in names if (value := values.get(name))}
-
-
-def require(found: Mapping[str, Secret], *names: str, instead: str = "") -> None:
-    """Raise a ``ValueError`` that names the variables which are missing, if there are any."""
-    missing = [name for name in names if name not in found]
-    if missing:
-        other = f", or {instead} instead" if instead else ""
-        variables = "variable" if len(missing) == 1 else "variables"
-        raise ValueError(f"the environment {variables} {' and '.join(missing)} must be set{other}")
-
-
 @frozen
 class Request:
     """One HTTP request to a provider: ``method``, ``path``, ``query``, ``authorization`` and ``content``.
@@ -73,9 +57,9 @@ class Request:
 
 @frozen
 class Response:
-    """One HTTP answer, read whole: ``status_code``, ``content`` and ``retry_after``.
+    """One HTTP response, read whole: ``status_code``, ``content`` and ``retry_after``.
 
-    ``opened_connection`` says how it came; it does not count when answers are compared.
+    ``opened_connection`` says how it came; it does not count when responses are compared.
     """
 
     status_code: int

@@ -4,18 +4,22 @@
 
     StatusLookupError
     ├ ProviderError(provider)               what a provider did, or failed to do
-    │ ├ TransportError                      no answer: connection, TLS, HTTP timeouts
-    │ ├ ResponseError(status_code)          an answer that says no
+    │ ├ TransportError                      no response: connection, TLS, HTTP timeouts
+    │ ├ ResponseError(status_code)          a response that says no
     │ │ ├ AuthenticationError               401, 403
     │ │ ├ RateLimitedError(retry_after)     429, after all retries
     │ │ ├ QuotaExceededError(used, total)   466: never retried
     │ │ ├ RejectedError                     other 4xx
     │ │ └ ServerError                       5xx, 499
-    │ └ DecodeError(problems)               an answer that is not what the provider documents
+    │ └ DecodeError(problems)               a response that is not what is documented
     ├ LookupTimeoutError                    the deadline passed; says where the time went
     ├ IncompleteError(statuses, errors)     get_many: what was found is not lost
     ├ WrongLoopError                        used on a second event loop; says what to do
     └ ClosedError                           the client was closed
+
+Asking again later may help (``is_transient``) after a ``TransportError``, ``RateLimitedError``,
+``ServerError`` and ``LookupTimeoutError``. Every other key would fail as well (``ends_all``) after an
+``AuthenticationError``, ``QuotaExceededError`` and ``ClosedError``.
 
 An unknown message is no error: its status is ``None``. Misuse is ``TypeError`` or ``ValueError``.
 No text and no attribute of these errors holds a URL, a header or a body. Every waiter gets an
@@ -46,7 +50,7 @@ __all__ = [
 class StatusLookupError(Exception):
     """The base of every error that a lookup raises; misuse is ``TypeError`` or ``ValueError``.
 
-    ``is_transient`` and ``ends_all`` say what the error means for those who go on.
+    ``is_transient`` and ``ends_all`` say what the error means for the next lookup.
     """
 
     is_transient: bool = False
@@ -79,7 +83,7 @@ class ProviderError(StatusLookupError):
     provider: str
     """The provider's name, such as "SMSFire"."""
     attempts: int
-    """How often the key was asked for in vain; where this is not the deadline's end, a 429 is no attempt."""
+    """How often the key was asked for in vain; a 429 counts only in a timeout's ``last_failure``."""
 
     def __init__(self, message: str, *, provider: str) -> None:
         super().__init__(f"{provider}: {message}")
@@ -92,7 +96,7 @@ class ProviderError(StatusLookupError):
 
 
 class TransportError(ProviderError):
-    """No answer came: the connection or TLS failed, or an HTTP timeout passed."""
+    """No response came: the connection or TLS failed, or an HTTP timeout passed."""
 
     is_transient = True
 
@@ -101,7 +105,7 @@ class ResponseError(ProviderError):
     """The provider answered with the error status ``status_code``."""
 
     status_code: int
-    """The HTTP status of the answer."""
+    """The HTTP status of the response."""
 
     def __init__(self, message: str, *, provider: str, status_code: int) -> None:
         super().__init__(message, provider=provider)
@@ -119,7 +123,7 @@ class RateLimitedError(ResponseError):
 
     is_transient = True
     retry_after: float | None
-    """The seconds that the last answer asked to wait; ``None`` if it did not say."""
+    """The seconds that the last response asked to wait; ``None`` if it did not say."""
 
     def __init__(self, message: str, *, provider: str, retry_after: float | None = None) -> None:
         super().__init__(message, provider=provider, status_code=429)
@@ -134,9 +138,9 @@ class QuotaExceededError(ResponseError):
 
     ends_all = True
     used: int | None
-    """How many requests were made; ``None`` if the answer does not say."""
+    """How many requests were made; ``None`` if the response does not say."""
     total: int | None
-    """How many requests the plan allows; ``None`` if the answer does not say."""
+    """How many requests the plan allows; ``None`` if the response does not say."""
     description: str | None
     """The provider's own words, without its credentials; ``None`` if there are none."""
 
@@ -166,10 +170,10 @@ class ServerError(ResponseError):
 
 
 class DecodeError(ProviderError):
-    """The answer is not what the provider documents; ``problems`` says where, one line each."""
+    """The response is not what the provider documents; ``problems`` says where, one line each."""
 
     problems: tuple[str, ...]
-    """What is wrong where, by the names of the wire's fields; never a value of the answer."""
+    """What is wrong where, by the names of the wire's fields; never a value of the response."""
 
     def __init__(self, message: str, *, provider: str, problems: tuple[str, ...] = ()) -> None:
         details = f": {'; '.join(problems)}" if problems else ""

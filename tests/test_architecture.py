@@ -16,6 +16,7 @@ FLOORS = {
     "errors": 1,
     "_arguments": 1,
     "_clock": 1,
+    "_urls": 1,
     "_wire": 1,
     "_model": 2,
     "_http": 2,

@@ -7,7 +7,7 @@ from attrs import field, frozen
 
 from .._model import AnswerT, KeyT
 from ..errors import LookupTimeoutError, ProviderError, RateLimitedError, StatusLookupError
-from ..providers.base import Results
+from ..providers.base import Outcomes
 from .lanes import OpenKey
 from .retry import RetryPolicy
 
@@ -26,7 +26,7 @@ class Verdict(Generic[KeyT, AnswerT]):
 
 def judge(
     failed: Sequence[tuple[OpenKey[KeyT, AnswerT], ProviderError]],
-    outcomes: Results[KeyT, AnswerT],
+    outcomes: Outcomes[KeyT, AnswerT],
     retry: RetryPolicy,
 ) -> Verdict[KeyT, AnswerT]:
     """Take the keys that are to be asked again out of ``outcomes``, and count the attempts of the others."""

@@ -12,7 +12,7 @@ from .._limits.limiter import Reply
 from .._model import AnswerT, KeyT
 from .._wire import Request, Response
 from ..errors import ClosedError, ProviderError, RateLimitedError, StatusLookupError, TransportError
-from ..providers.base import Exchange, Provider, Results
+from ..providers.base import Exchange, Outcomes, Provider
 from .attempts import Verdict, judge
 from .lanes import Batch, Lanes
 from .open_keys import OpenKeys
@@ -215,7 +215,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
                 self._settle(batch, step)
                 step = next(exchange)
         except StopIteration as end:
-            outcomes: Results[KeyT, AnswerT] = end.value
+            outcomes: Outcomes[KeyT, AnswerT] = end.value
         except ProviderError as error:
             outcomes = dict.fromkeys(batch.keys(), error)
         else:
@@ -230,7 +230,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             self._settle(batch, dict.fromkeys(batch.keys(), forgotten))
         return None
 
-    def _settle(self, batch: Batch[KeyT, AnswerT], told: Results[KeyT, AnswerT]) -> None:
+    def _settle(self, batch: Batch[KeyT, AnswerT], told: Outcomes[KeyT, AnswerT]) -> None:
         """Hand outcomes to their waiters, queue what is to be asked again, and keep the rest in the batch."""
         self._source.tell(batch, told)
         verdict: Verdict[KeyT, AnswerT] = Verdict()

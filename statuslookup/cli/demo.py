@@ -13,10 +13,8 @@ from rich.table import Table
 
 from .._client import StatusClient
 from .._clock import SYSTEM_CLOCK
-from .._model import AnswerT, ClientStats, CustomId, DeliveryState, KeyT, RateLimit
-from ..providers.base import Provider
-from ..providers.greenapi import GreenAPI
-from ..providers.smsfire.provider import MessageKey, SMSFire
+from .._model import AnswerT, ClientStats, CustomId, DeliveryState, KeyT, MessageKey, RateLimit
+from ..providers import GreenAPI, Provider, SMSFire
 from ..sandbox import Instance, Sandbox
 from .display import TimeColumn, add_requests, can_show_bars, chart_of, colour_of, counted, duration
 

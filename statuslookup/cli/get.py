@@ -11,8 +11,8 @@ from rich.console import Console
 
 from .._client import StatusClient
 from .._model import DeliveryState
+from .._urls import is_loopback
 from ..errors import IncompleteError, StatusLookupError
-from ..providers.base import is_loopback
 from .check import Runner
 from .display import reason_of, table_of
 from .exit_codes import EXIT_CODES, FAILED, REFUSED, UNREACHABLE, USED_UP, exit_code_of

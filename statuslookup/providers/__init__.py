@@ -1,37 +1,31 @@
-"""What a provider is, the two of them, and what another one needs to read an answer."""
+"""What a provider is, the two of them, and what another one needs to read a response.
+
+A provider is any object with the attributes and methods of ``Provider``. Its ``exchange`` yields each
+``Request`` and is sent the ``Response``: ``error_of`` says what its status means, and ``items_of`` reads its
+JSON. ``reader`` makes a function that turns an item into a value of an attrs class, by a reading for each
+field: ``integer``, ``text``, ``date`` or ``unix_time``, where it has to be there ``required(...)``, or a
+function of one's own.
+"""
 
 from .._wire import Request, Response, Secret
-from .base import (
-    Exchange,
-    Provider,
-    Results,
-    checked_base_url,
-    checked_rate_limit,
-    error_of,
-    host_of,
-    items_of,
-)
-from .bisection import Division
-from .fields import date, decode, integer, reader, required, text, unix_time
+from .base import Exchange, Outcomes, Provider, error_of, items_of
+from .fields import Reading, date, decode, integer, reader, required, text, unix_time
 from .greenapi import GreenAPI
 from .smsfire import SMSFire
 
 __all__ = [
-    "Division",
     "Exchange",
     "GreenAPI",
+    "Outcomes",
     "Provider",
+    "Reading",
     "Request",
     "Response",
-    "Results",
     "SMSFire",
     "Secret",
-    "checked_base_url",
-    "checked_rate_limit",
     "date",
     "decode",
     "error_of",
-    "host_of",
     "integer",
     "items_of",
     "reader",

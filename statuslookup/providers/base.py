@@ -1,9 +1,7 @@
-"""What a provider is, and what all providers' answers have in common."""
+"""What a provider is, and what every HTTP response means."""
 
-import ipaddress
 from collections.abc import Generator, Hashable, Sequence
 from typing import Any, Protocol, TypeAlias
-from urllib.parse import urlsplit
 
 from .._model import AnswerT, KeyT, RateLimit
 from .._wire import Request, Response, Secret
@@ -19,14 +17,14 @@ from ..errors import (
 )
 from .fields import decode
 
-Results: TypeAlias = dict[KeyT, AnswerT | StatusLookupError | None]
+Outcomes: TypeAlias = dict[KeyT, AnswerT | StatusLookupError | None]
 """What became of each key: its answer, ``None`` if the provider does not know it, or an error."""
-Exchange: TypeAlias = Generator[Request | Results[KeyT, AnswerT], Response, Results[KeyT, AnswerT]]
+Exchange: TypeAlias = Generator[Request | Outcomes[KeyT, AnswerT], Response, Outcomes[KeyT, AnswerT]]
 """The dialogue for one batch: it yields requests, is sent responses, and returns what became of each key."""
 
 
 class Provider(Protocol[KeyT, AnswerT]):
-    """Decides, without I/O, what to ask for some keys and what the answers mean.
+    """Decides, without I/O, what to ask for some keys and what the responses mean.
 
     ``SMSFire`` and ``GreenAPI`` are providers, and so is any object with these attributes and methods. The
     client does the rest: it queues, paces, sends, retries and keeps the time.
@@ -67,70 +65,23 @@ class Provider(Protocol[KeyT, AnswerT]):
         ...
 
     def exchange(self, keys: Sequence[KeyT]) -> Exchange[KeyT, AnswerT]:
-        """Yield requests, be sent their answers, and return the end of every key.
+        """Yield requests, be sent their responses, and return the outcome of every key.
 
-        An end is the key's answer, ``None`` if the provider does not know it, or a ``StatusLookupError``.
-        An answer of any HTTP status is sent in. Where no answer came, a ``ProviderError`` is thrown in; what
-        earlier answers gave must survive it. A ``ProviderError`` that is raised is the end of all keys that
-        have none. Each request waits for the rate limit.
+        An outcome is the key's answer, ``None`` if the provider does not know it, or a ``StatusLookupError``.
+        A response of any HTTP status is sent in. Where none came, a ``ProviderError`` is thrown in; what
+        earlier responses gave must survive it. A ``ProviderError`` that is raised is the outcome of all keys
+        that have none. Each request waits for the rate limit.
 
-        Where one request leads to others, the ends that are known may be yielded before the next one, as a
-        dict: their callers have them at once, and nothing is sent in. They need not be returned again, and
-        the first end of a key counts. Where nobody waits for the other keys any more, the generator is
+        Where one request leads to others, the outcomes that are known may be yielded before the next one, as
+        a dict: their callers have them at once, and nothing is sent in. They need not be returned again, and
+        the first outcome of a key counts. Where nobody waits for the other keys any more, the generator is
         closed instead of sending its next request.
         """
         ...
 
 
-def checked_base_url(url: str, *, parameter: str) -> str:
-    """Return the URL without a slash at its end; credentials go nowhere but over https or to this machine."""
-    if not isinstance(url, str):
-        raise TypeError(f"{parameter} is a str, not {type(url).__name__}")
-    # urlsplit() drops tabs and line breaks, and lets much else pass that no request can be sent to.
-    if not url.isascii() or not url.isprintable() or set(url) & set(' "<>\\^`{|}'):
-        raise ValueError(f"{parameter} must hold only characters that a URL may have")
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"{parameter} is no URL: {error}") from None
-    if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ValueError(f"{parameter} must be an https URL with a host")
-    if parts.username is not None or "?" in url or "#" in url:
-        raise ValueError(
-            f"{parameter} must hold no user, query or fragment: only scheme, host, port and path"
-        )
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError(
-            f"{parameter} must be https: over http, anybody on the way could read the credentials"
-        )
-    return url.rstrip("/")
-
-
-def checked_rate_limit(rate_limit: RateLimit | None) -> RateLimit | None:
-    """Return the limit, or raise a ``TypeError`` if it is something else."""
-    if rate_limit is not None and not isinstance(rate_limit, RateLimit):
-        raise TypeError(f"rate_limit is a RateLimit or None, not {type(rate_limit).__name__}")
-    return rate_limit
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, by its name alone."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def host_of(base_url: str) -> str:
-    """Return the host and port of a checked URL, the same for every spelling of them."""
-    parts = urlsplit(base_url)
-    port = parts.port or {"https": 443, "http": 80}[parts.scheme]
-    return f"{(parts.hostname or '').rstrip('.')}:{port}"
-
-
 def error_of(response: Response, *, provider: str) -> ResponseError | None:
-    """Return the error that an answer's status means, or ``None`` for a success."""
+    """Return the error that a response's status means, or ``None`` for a success."""
     code = response.status_code
     if 200 <= code < 300:
         return None
@@ -164,7 +115,7 @@ def error_of(response: Response, *, provider: str) -> ResponseError | None:
 
 
 def items_of(
-    body: bytes | str | dict[str, Any] | list[Any], *, provider: str, what: str = "answer"
+    body: bytes | str | dict[str, Any] | list[Any], *, provider: str, what: str = "response"
 ) -> list[Any]:
     """Return the items of a body that is one JSON object or an array; else raise ``DecodeError``.
 

@@ -1,4 +1,4 @@
-"""JSON as the providers write it, and the way from it to values."""
+"""JSON as the providers write it, and how values are read from it."""
 
 import json
 import re
@@ -12,6 +12,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 ValueT = TypeVar("ValueT", bound=attrs.AttrsInstance)
 Reading = Callable[[Any, object], Any]
+"""Makes a field's value from JSON, or raises ``ValueError``; ``reader`` passes the field's type as well."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -20,9 +21,9 @@ def _refuse_constant(name: str) -> NoReturn:
 
 _decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
-# A string (also one that never ends, so that the search stays linear) or a comma without an element before
-# it, both to be kept; or what the providers' own documents show beyond JSON: zeros that lead an integer, a
-# comma that trails the last element.
+# What is kept: a string (also one that never ends, so that the search stays linear), and a comma without an
+# element before it. What is dropped, because the providers' own documents show it: zeros that lead an
+# integer, and a comma that trails the last element.
 _LENIENT = re.compile(
     r"""(?P<kept>"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[{]\s*+,)"""
     r"""|(?<![\w.+-])0+(?=[1-9]\d*+(?![\w.])|0(?![\w.]))"""
@@ -101,10 +102,10 @@ def required(read: Reading) -> Reading:
     """Return a reading that refuses what ``read`` takes for absent."""
 
     def strict(value: Any, _: object = None) -> Any:
-        result = read(value, _)
-        if result is None:
+        found = read(value, _)
+        if found is None:
             raise ValueError("is empty")
-        return result
+        return found
 
     return strict
 
@@ -115,8 +116,8 @@ def reader(cls: type[ValueT], fields: Mapping[str, tuple[str, Reading]]) -> Call
     ``fields`` gives the wire name and the reading of each attribute. What the object has beyond them is
     ignored; what it lacks takes the attribute's default.
     """
-    # cattrs' detailed validation would cost half as much again for every good item; the bad ones are
-    # looked at a second time instead.
+    # cattrs' own validation in detail would make every good item half as slow again. A bad one is read a
+    # second time instead, to say what is wrong with it.
     converter = Converter(detailed_validation=False)
     overrides = {name: override(rename=wire, struct_hook=read) for name, (wire, read) in fields.items()}
     for attribute in attrs.fields(cls):

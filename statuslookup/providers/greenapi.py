@@ -9,20 +9,14 @@ from itertools import chain
 from typing import Any, Self
 from urllib.parse import quote
 
-from .._model import DeliveryState, RateLimit, Receipt, StatusStatistic
-from .._wire import PLACEHOLDER, Request, Response, Secret, read_environment, require
+from .._arguments import whole
+from .._model import DeliveryState, RateLimit, Receipt, StatusStatistic, checked_rate_limit
+from .._urls import checked_base_url, host_of
+from .._wire import PLACEHOLDER, Request, Response, Secret
 from ..errors import DecodeError, ProviderError, QuotaExceededError
-from .base import (
-    Results,
-    checked_base_url,
-    checked_rate_limit,
-    error_of,
-    host_of,
-    items_of,
-)
+from .base import Outcomes, error_of, items_of
+from .environment import read_environment, require
 from .fields import Reading, decode, integer, reader, required, text, unix_time
-
-__all__ = ["GreenAPI"]
 
 _NAME = "GREEN-API"
 _API_URL = "https://api.green-api.com"
@@ -82,10 +76,7 @@ class GreenAPI:
         kind, secret = type(api_token_instance), Secret(api_token_instance)
         # From here on, no traceback shows it, not even one with its frames' locals.
         del api_token_instance
-        if isinstance(id_instance, bool) or not isinstance(id_instance, int | str):
-            raise TypeError(f"id_instance is an int, not {type(id_instance).__name__}")
-        if not (str(id_instance).isascii() and str(id_instance).isdigit()):
-            raise ValueError("id_instance must be the digits that GREEN-API's console shows")
+        self.id_instance = _instance(id_instance)
         if not issubclass(kind, str):
             raise TypeError(f"api_token_instance is a str, not {kind.__name__}")
         if not _TOKEN.fullmatch(secret.reveal()):
@@ -95,7 +86,6 @@ class GreenAPI:
         self.secret = secret
         self.rate_limit = checked_rate_limit(rate_limit)
         self.max_batch = 1
-        self.id_instance = int(id_instance)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
@@ -148,9 +138,9 @@ class GreenAPI:
             raise ValueError(f"an idMessage is 1 to {_MOST_KEY_LENGTH} printable characters")
         return key
 
-    def exchange(self, keys: Sequence[str]) -> Generator[Request, Response, Results[str, StatusStatistic]]:
+    def exchange(self, keys: Sequence[str]) -> Generator[Request, Response, Outcomes[str, StatusStatistic]]:
         """Look up the keys, one request each; a client calls it."""
-        results: Results[str, StatusStatistic] = {}
+        outcomes: Outcomes[str, StatusStatistic] = {}
         for key in keys:
             try:
                 response = yield Request(
@@ -158,10 +148,18 @@ class GreenAPI:
                     f"/waInstance{self.id_instance}/getStatusStatistic/{PLACEHOLDER}",
                     query=f"idMessage={quote(key, safe='')}",
                 )
-                results[key] = _statistic(key, response, self.secret)
+                outcomes[key] = _statistic(key, response, self.secret)
             except ProviderError as error:
-                results[key] = error
-        return results
+                outcomes[key] = error
+        return outcomes
+
+
+def _instance(id_instance: object) -> int:
+    if not isinstance(id_instance, str):
+        return whole("id_instance", id_instance, least=0)
+    if not (id_instance.isascii() and id_instance.isdigit()):
+        raise ValueError("id_instance must be the digits that GREEN-API's console shows")
+    return int(id_instance)
 
 
 def _statistic(key: str, response: Response, secret: Secret) -> StatusStatistic:
@@ -179,7 +177,7 @@ def _statistic(key: str, response: Response, secret: Secret) -> StatusStatistic:
         except ValueError as problem:
             problems.append(str(problem))
     if problems and not receipts:
-        raise _decode_error("the answer is not a list of receipts", *dict.fromkeys(problems))
+        raise _decode_error("the response is not a list of receipts", *dict.fromkeys(problems))
     return StatusStatistic(id_message=key, receipts=tuple(receipts), problems=tuple(problems))
 
 
@@ -202,7 +200,7 @@ def _with_quota(error: QuotaExceededError, response: Response, secret: Secret) -
     except (AttributeError, LookupError, TypeError, ValueError):
         return error
     if description is not None:
-        # The token is part of the URL, and a server may well quote that.
+        # The token is part of the URL, and a server may well quote the URL.
         error.description = description.replace(secret.reveal(), PLACEHOLDER)
     return error
 
@@ -227,7 +225,7 @@ def _chat(value: Any, _: object) -> str:
 
 
 def _remark(value: Any, _: object) -> str | None:
-    """Return a text; what is none is left out, for no receipt is worth less without its remark."""
+    """Return a text, and ``None`` for anything else: a receipt is worth no less without its remark."""
     return value if isinstance(value, str) else None
 
 

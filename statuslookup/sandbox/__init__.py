@@ -7,7 +7,7 @@
     with sandbox.serve() as base_url:
         ...  # StatusClient(SMSFire("secret", base_url=base_url)), in this process or in another one
 
-Times are seconds. Paths, fields, answers and limits follow SMSFire, "Consulta Status", and GREEN-API,
+Times are seconds. Paths, fields, responses and limits follow SMSFire, "Consulta Status", and GREEN-API,
 "GetStatusStatistic". What they do not document (how they count requests, how they word an error) can be
 chosen here, or is kept plain.
 """

@@ -1,6 +1,5 @@
-"""What a provider counts together: one rate limit, one set of counts, one answer to what is not allowed."""
+"""What a provider counts together: one rate limit, one set of counts, one response to what is refused."""
 
-import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Router
 from starlette.types import ASGIApp, Scope
 
-from .._model import RateLimit
+from .._model import RateLimit, checked_rate_limit
 from ._counting import WINDOWS, Counting
 from ._webhooks import Mishaps, Outbox, Posted, Target, post_all, poster
 
@@ -46,7 +45,7 @@ class Account(ABC):
     arrivals: list[float]
     """The clock's time at which each request that came was counted, also of the rejected ones."""
     fault: Callable[[int], int | None] | None
-    """Called with the number of each request that the limit admits; a status code replaces the answer."""
+    """Called with the number of each request that the limit admits; a status code replaces the response."""
 
     _router: Router
 
@@ -67,15 +66,13 @@ class Account(ABC):
 
     @rate_limit.setter
     def rate_limit(self, rate_limit: RateLimit | None) -> None:
-        if rate_limit is not None:
-            if not isinstance(rate_limit, RateLimit):
-                raise TypeError(f"rate_limit is a RateLimit or None, not {type(rate_limit).__name__}")
-            if self._rules.counting != "spacing" and not float(rate_limit.limit).is_integer():
-                raise ValueError(
-                    f"a {self._rules.counting} counts whole requests, not {rate_limit.limit}: choose a longer"
-                    " or shorter 'per', or counting='spacing'"
-                )
-        self._rate_limit = rate_limit
+        limit = checked_rate_limit(rate_limit)
+        if limit and self._rules.counting != "spacing" and not float(limit.limit).is_integer():
+            raise ValueError(
+                f"a {self._rules.counting} counts whole requests, not {limit.limit}: choose a longer or"
+                " shorter 'per', or counting='spacing'"
+            )
+        self._rate_limit = limit
 
     def reset_counts(self) -> None:
         """Set all counts to zero; the rate limit forgets nothing."""
@@ -87,7 +84,7 @@ class Account(ABC):
             self.arrivals = []
 
     def _receive(self, scope: Scope) -> ASGIApp:
-        """Count a request that has arrived, and return what answers it."""
+        """Count a request that has arrived, and return the app that responds to it."""
         now = self._rules.clock()
         with self._lock:
             self.requests += 1
@@ -120,8 +117,8 @@ class Account(ABC):
         """Post a webhook for every status change since the last call, one request each, and say how it went.
 
         ``target`` is an http URL of this machine, or an ASGI app in this process. They come one after
-        another, and it has 2 seconds to answer each; what it does not answer with a success by then is
-        discarded and never sent again. A change to EXPIRED has no webhook. An instance posts its own changes,
+        another, and it has 2 seconds for each; what has no response that says success by then is discarded
+        and never sent again. A change to EXPIRED has no webhook. An instance posts its own changes,
         the sandbox those of SMSFire and of all instances.
 
         ``lose``, ``repeat``, ``reorder`` and ``delay`` are shares from 0 to 1: of those that never come, come
@@ -147,12 +144,12 @@ class Account(ABC):
         seconds = self._rules.retry_after
         if seconds is None:
             return error_response(status)
-        # Never with an exponent, which no client reads.
+        # Clients read no exponent.
         header = f"{seconds:.6f}".rstrip("0").rstrip(".")
         return error_response(status, {"Retry-After": header})
 
-    def _answer(self, keys: int, body: bytes | None) -> Response:
-        """Count an answer; the lock is held."""
+    def _respond(self, keys: int, body: bytes | None) -> Response:
+        """Count a lookup and return its response; the lock is held."""
         self.answered += 1
         self.keys += keys
         if body is None:
@@ -170,11 +167,3 @@ def checked_counting(counting: Counting) -> Counting:
     if counting not in get_args(Counting):
         raise ValueError(f"counting is one of {', '.join(get_args(Counting))}, not {counting!r}")
     return counting
-
-
-def checked_seconds(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} is a number of seconds, not {type(value).__name__}")
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name} must be 0 or more seconds and finite, not {value}")
-    return value

@@ -8,8 +8,9 @@ import anyio
 from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .._arguments import number
 from .._model import RateLimit
-from ._account import Rules, checked_counting, checked_seconds, error_response
+from ._account import Rules, checked_counting, error_response
 from ._counting import Counting
 from ._greenapi import Instance, Style, instance_path
 from ._serving import serving
@@ -26,15 +27,15 @@ class Sandbox(SMSFireAccount):
     limit, for itself. A path that begins with ``/waInstance`` is GREEN-API's, and every other one SMSFire's.
 
     Each request is counted when it arrives, whatever becomes of it, and then goes through the same gates:
-    429 if the rate limit has no room, what ``fault`` says, 401 without the token, 404 and 405 for other
+    429 if the rate limit has no capacity, what ``fault`` says, 401 without the token, 404 and 405 for other
     paths and methods, 400 for a body or query that is not the provider's; at SMSFire 204 if nothing is
     found, at GREEN-API 466 if the quota is used up; 200. An instance that was not added is 401, not counted.
 
     Without ``clock``, time is the event loop's. ``latency`` is the seconds that each request takes: half on
     the way here, half on the way back. ``leading_zeros``, ``trailing_commas`` and ``array_participants``
-    write what the providers' documents show beside strict JSON: SMSFire's ids, GREEN-API's answers, and its
+    write what the providers' documents show beside strict JSON: SMSFire's ids, GREEN-API's receipts, and its
     ``participant`` as an array of all that have one timestamp and status in a row. ``max_items`` is the most
-    messages in one answer of SMSFire's.
+    messages in one response of SMSFire's.
 
     ``counting`` is how requests are counted: "fixed_window", "sliding_window", or "spacing", which wants each
     an interval after the last one. ``count_rejected`` counts refused ones, too, and ``retry_after`` is what a
@@ -43,7 +44,8 @@ class Sandbox(SMSFireAccount):
 
     ``requests``, ``answered``, ``rejections`` and ``keys`` are counts since the beginning or
     ``reset_counts()``, and ``arrivals`` are the times of the requests. ``fault``, if it is set, is called
-    with the number of each request that the limit admits; a status code that it returns replaces the answer.
+    with the number of each request that the limit admits; a status code that it returns replaces what would
+    have been the response.
 
     Source: SMSFire, "Consulta Status"; GREEN-API, "GetStatusStatistic" and "Common errors".
     """
@@ -65,7 +67,7 @@ class Sandbox(SMSFireAccount):
     ) -> None:
         if not callable(clock):
             raise TypeError(f"clock is a function that returns seconds, not {type(clock).__name__}")
-        self._half_latency = checked_seconds("latency", latency) / 2
+        self._half_latency = _seconds("latency", latency) / 2
         self._style = Style(trailing_commas=trailing_commas, array_participants=array_participants)
         self._instances: dict[int, Instance] = {}
         self._lifespan = Router()
@@ -75,7 +77,7 @@ class Sandbox(SMSFireAccount):
             rules=Rules(
                 counting=checked_counting(counting),
                 count_rejected=count_rejected,
-                retry_after=None if retry_after is None else checked_seconds("retry_after", retry_after),
+                retry_after=None if retry_after is None else _seconds("retry_after", retry_after),
                 clock=clock,
             ),
             outbox=Outbox(),
@@ -136,20 +138,20 @@ class Sandbox(SMSFireAccount):
             await self._lifespan(scope, receive, send)
             return
         await self._travel()
-        answer = self._answer_to(scope)
+        app = self._app_for(scope)
 
         async def send_late(message: Message) -> None:
             if message["type"] == "http.response.start":
                 await self._travel()
             await send(message)
 
-        await answer(scope, receive, send_late)
+        await app(scope, receive, send_late)
 
     async def _travel(self) -> None:
         if self._half_latency:
             await anyio.sleep(self._half_latency)
 
-    def _answer_to(self, scope: Scope) -> ASGIApp:
+    def _app_for(self, scope: Scope) -> ASGIApp:
         id_instance, _ = instance_path(scope)
         if id_instance is None:
             return self._receive(scope)
@@ -157,5 +159,9 @@ class Sandbox(SMSFireAccount):
         return error_response(401) if instance is None else instance._receive(scope)
 
     def _take_webhooks(self) -> list[bytes]:
-        # Its own are SMSFire's, and all others go out of the same house.
+        # The sandbox posts the webhooks of all its instances, too.
         return self._outbox.take()
+
+
+def _seconds(argument: str, value: float) -> float:
+    return number(argument, value, what="a number of seconds", least=0)

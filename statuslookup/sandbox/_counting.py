@@ -26,13 +26,13 @@ class Window(ABC):
 
     def admit(self, now: float, rate_limit: RateLimit, *, count_rejected: bool) -> bool:
         """Return whether a request at ``now`` is within the limit; ``now`` never goes back."""
-        admitted = self._has_room(now, rate_limit)
+        admitted = self._has_capacity(now, rate_limit)
         if admitted or count_rejected:
             self._count(now)
         return admitted
 
     @abstractmethod
-    def _has_room(self, now: float, rate_limit: RateLimit) -> bool: ...
+    def _has_capacity(self, now: float, rate_limit: RateLimit) -> bool: ...
 
     @abstractmethod
     def _count(self, now: float) -> None: ...
@@ -43,7 +43,7 @@ class FixedWindow(Window):
         self._window = (0.0, 0)
         self._counted = 0
 
-    def _has_room(self, now: float, rate_limit: RateLimit) -> bool:
+    def _has_capacity(self, now: float, rate_limit: RateLimit) -> bool:
         window = (rate_limit.per, math.floor((now + _TOLERANCE) / rate_limit.per))
         if window != self._window:
             self._window = window
@@ -58,7 +58,7 @@ class SlidingWindow(Window):
     def __init__(self) -> None:
         self._counted: deque[float] = deque()
 
-    def _has_room(self, now: float, rate_limit: RateLimit) -> bool:
+    def _has_capacity(self, now: float, rate_limit: RateLimit) -> bool:
         while self._counted and now - self._counted[0] >= rate_limit.per - _TOLERANCE:
             self._counted.popleft()
         return len(self._counted) < rate_limit.limit
@@ -71,7 +71,7 @@ class Spacing(Window):
     def __init__(self) -> None:
         self._last = -math.inf
 
-    def _has_room(self, now: float, rate_limit: RateLimit) -> bool:
+    def _has_capacity(self, now: float, rate_limit: RateLimit) -> bool:
         return now - self._last >= rate_limit.interval - _TOLERANCE
 
     def _count(self, now: float) -> None:

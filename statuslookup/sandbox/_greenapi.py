@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Scope
 
+from .._arguments import whole
 from .._model import DeliveryState, RateLimit, Receipt, StatusStatistic
 from ._account import Account, Rules
 from ._webhooks import Outbox
@@ -48,14 +49,15 @@ class Instance(Account):
     """One instance of GREEN-API, with a rate limit, a quota and counts of its own.
 
     ``Sandbox.add_instance`` makes it. ``quota`` is how many requests its plan lets it answer or ``None``, and
-    ``used`` how many it did: once that is the quota, the answer is 466. Both can be set while it serves. Its
-    ``requests``, ``answered``, ``rejections``, ``keys``, ``arrivals`` and ``fault`` are like the sandbox's.
+    ``used`` how many it did: once that is the quota, all that it says is 466. Both can be set while it
+    serves. Its ``requests``, ``answered``, ``rejections``, ``keys``, ``arrivals`` and ``fault`` are like the
+    sandbox's.
 
     Source: GREEN-API, "GetStatusStatistic" and "Common errors".
     """
 
     quota: int | None
-    """The most requests that the plan lets it answer; ``None`` for no end."""
+    """The most requests that the plan lets it answer; ``None`` for any number."""
     used: int
     """The requests that it answered, of those that the quota counts."""
 
@@ -70,11 +72,9 @@ class Instance(Account):
         outbox: Outbox,
         style: Style,
     ) -> None:
-        self._id_instance = _checked_id(id_instance)
+        self._id_instance = whole("id_instance", id_instance, least=1)
         self._token = _checked_token(api_token_instance).encode()
-        if isinstance(quota, bool) or not isinstance(quota, int | None):
-            raise TypeError(f"quota is an int or None, not {type(quota).__name__}")
-        self.quota = quota
+        self.quota = None if quota is None else whole("quota", quota, what="an int or None")
         self.used = 0
         self._style = style
         self._statistics: dict[str, StatusStatistic] = {}
@@ -181,7 +181,7 @@ class Instance(Account):
             if self.quota is None or self.used < self.quota:
                 self.used += 1
                 known = self._statistics.get(id_message)
-                return self._answer(1, _encode(known.receipts if known else (), self._style))
+                return self._respond(1, _encode(known.receipts if known else (), self._style))
         return self._error(466)
 
     def _store(self, statistic: StatusStatistic) -> None:
@@ -268,14 +268,6 @@ def _check_statistic(statistic: StatusStatistic) -> None:
             raise TypeError(f"a receipt is a Receipt or a DeliveryState, not {type(receipt).__name__}")
         if receipt.timestamp is not None and receipt.timestamp.utcoffset() is None:
             raise ValueError("the timestamp of a receipt must be aware: give it a tzinfo")
-
-
-def _checked_id(id_instance: int) -> int:
-    if isinstance(id_instance, bool) or not isinstance(id_instance, int):
-        raise TypeError(f"id_instance is an int, not {type(id_instance).__name__}")
-    if id_instance < 1:
-        raise ValueError(f"id_instance must be 1 or more, not {id_instance}")
-    return id_instance
 
 
 def _checked_token(token: str) -> str:

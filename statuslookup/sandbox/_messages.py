@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 
+from .._arguments import whole
 from .._model import CustomId, DeliveryState, MessageStatus
 
 # SMSFire names READ, but its public pages give it no number: 6 is our choice.
@@ -30,10 +31,7 @@ _JSON = json.JSONEncoder(separators=(",", ":"))
 def check_message(message: MessageStatus) -> None:
     if not isinstance(message, MessageStatus):
         raise TypeError(f"a message is a MessageStatus, not {type(message).__name__}")
-    if isinstance(message.id, bool) or not isinstance(message.id, int):
-        raise TypeError(f"the id of a message is an int, not {type(message.id).__name__}")
-    if message.id < 0:
-        raise ValueError(f"the id of a message must be 0 or more, not {message.id}")
+    whole("the id of a message", message.id, least=0)
     if message.custom_id is not None:
         CustomId(message.custom_id)
     for date in (message.sent_date, message.status_date):

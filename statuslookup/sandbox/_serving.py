@@ -15,7 +15,7 @@ _JOIN_SECONDS = 10.0
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    # asyncio switches Nagle's algorithm off only where the socket names its protocol, and with it an answer
+    # asyncio switches Nagle's algorithm off only where the socket names its protocol, and with it a response
     # in two parts waits 40 ms for the client's acknowledgement.
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Scope
 
+from .._arguments import whole
 from .._model import DeliveryState, MessageStatus, RateLimit
 from ._account import Account, Rules
 from ._messages import CODES, check_message, encode, is_expired, number, parse_search
@@ -22,7 +23,7 @@ _BRASILIA = timezone(timedelta(hours=-3))
 
 
 class SMSFireAccount(Account):
-    """SMSFire's messages, and the answers to lookups of them."""
+    """SMSFire's messages, and the responses to lookups of them."""
 
     def __init__(
         self,
@@ -36,11 +37,7 @@ class SMSFireAccount(Account):
     ) -> None:
         self._authorization = f"Basic {_checked_token(token)}".encode()
         self._leading_zeros = leading_zeros
-        if isinstance(max_items, bool) or not isinstance(max_items, int):
-            raise TypeError(f"max_items is an int, not {type(max_items).__name__}")
-        if max_items < 1:
-            raise ValueError(f"max_items must be at least 1, not {max_items}")
-        self._max_items = max_items
+        self._max_items = whole("max_items", max_items, least=1)
         self._messages: dict[int, MessageStatus] = {}
         self._encoded: dict[int, bytes] = {}
         # The inner dicts are sets in the order of adding, so that one repeated customId costs no more to
@@ -134,7 +131,7 @@ class SMSFireAccount(Account):
             id = number(key)
             if id not in self._messages:
                 id = self._last_sent(key)
-            return self._answer(1, None if id is None else self._encoded[id])
+            return self._respond(1, None if id is None else self._encoded[id])
 
     async def _search(self, request: Request) -> Response:
         try:
@@ -143,7 +140,7 @@ class SMSFireAccount(Account):
             return self._error(400)
         with self._lock:
             found = [self._encoded[id] for id in self._find(ids, custom_ids)]
-            return self._answer(len(ids) + len(custom_ids), b"[%b]" % b",".join(found) if found else None)
+            return self._respond(len(ids) + len(custom_ids), b"[%b]" % b",".join(found) if found else None)
 
     def _store(self, message: MessageStatus, encoded: bytes) -> None:
         old = self._messages.get(message.id)

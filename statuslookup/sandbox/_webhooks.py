@@ -13,15 +13,16 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import Attribute, field, frozen
 from starlette.types import ASGIApp, Message
 
-from ..providers.base import is_loopback
+from .._arguments import number
+from .._urls import is_loopback
 
 Target: TypeAlias = str | ASGIApp
 """Where webhooks are posted to: an http URL of this machine, or an ASGI app in this process."""
 
 Poster: TypeAlias = Callable[[bytes], Awaitable[int | None]]
-"""Posts one body, and returns the status of the answer, or ``None`` if there is none."""
+"""Posts one body, and returns the status of the response, or ``None`` if none came."""
 
-# SMSFire: a packet that is not answered within 2 seconds is discarded and never resent.
+# SMSFire: a packet without a response within 2 seconds is discarded and never resent.
 _SECONDS_TO_ANSWER = 2.0
 _MOST_HEAD = 65_536
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
@@ -60,7 +61,7 @@ class Posted:
     requests: int
     """Requests that were made: one for each webhook that was not lost, two for a repeated one."""
     delivered: int
-    """Requests that were answered with a success within 2 seconds."""
+    """Requests whose response said success within 2 seconds."""
 
     @property
     def discarded(self) -> int:
@@ -69,10 +70,7 @@ class Posted:
 
 
 def _share(_: object, attribute: "Attribute[float]", value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{attribute.name} is a share from 0 to 1, not {type(value).__name__}")
-    if not 0 <= value <= 1:
-        raise ValueError(f"{attribute.name} is a share from 0 to 1, not {value}")
+    number(attribute.name, value, what="a share from 0 to 1", least=0, most=1)
 
 
 def _seconds(_: object, attribute: "Attribute[tuple[float, float]]", value: object) -> None:
@@ -98,7 +96,7 @@ class Mishaps:
         As many numbers are drawn whatever the shares are, so that one seed loses the same webhooks
         whether or not others are repeated.
         """
-        result: list[list[tuple[float, int]]] = []
+        ways: list[list[tuple[float, int]]] = []
         for position in range(count):
             is_lost, is_repeated = random.random() < self.lose, random.random() < self.repeat
             copies = []
@@ -108,8 +106,8 @@ class Mishaps:
                 copies.append(
                     (seconds if is_late else 0.0, 2 * count - position if is_held_back else position)
                 )
-            result.append([] if is_lost else copies[: 1 + is_repeated])
-        return result
+            ways.append([] if is_lost else copies[: 1 + is_repeated])
+        return ways
 
 
 async def post_all(bodies: Sequence[bytes], post: Poster, mishaps: Mishaps, random: Random) -> Posted:
@@ -162,12 +160,12 @@ async def _post_to_socket(host: str, port: int, head: bytes, body: bytes) -> int
                 % (head, len(body), body)
             )
             incoming = BufferedByteReceiveStream(stream)
-            answer = await incoming.receive_until(b"\r\n\r\n", _MOST_HEAD) + b"\r\n"
-            length = _CONTENT_LENGTH.search(answer)
+            head_of_response = await incoming.receive_until(b"\r\n\r\n", _MOST_HEAD) + b"\r\n"
+            length = _CONTENT_LENGTH.search(head_of_response)
             if length is not None:
-                # A receiver that is cut off while it still answers would see an error.
+                # A receiver that is cut off in the middle of its response would see an error.
                 await incoming.receive_exactly(min(int(length[1]), _MOST_HEAD))
-            return int(answer.split(None, 2)[1])
+            return int(head_of_response.split(None, 2)[1])
     except (
         OSError,
         ValueError,

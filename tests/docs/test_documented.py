@@ -12,8 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
-
 import statuslookup
 from statuslookup import StatusClient, providers, sandbox
 
@@ -122,45 +120,61 @@ def documents() -> dict[str, str | None]:
     return found
 
 
-DOCUMENTS = documents()
-
-
-@pytest.mark.parametrize("name", sorted(DOCUMENTS))
-def test_a_public_name_promises_something_in_one_line(name: str) -> None:
-    text = DOCUMENTS[name]
-    assert text, f"{name} has no docstring"
+def what_is_wrong(text: str | None) -> str:
+    """Return what is wrong with a docstring; empty for nothing."""
+    if not text:
+        return "no docstring"
     first, *rest = inspect.cleandoc(text).splitlines()
-    assert first.endswith((".", ":")), f"the first line of {name} ends in the middle of a sentence"
-    assert len(first) <= 110, f"the first line of {name} is too long"
-    assert not rest or not rest[0], f"the first line of {name} is not alone"
+    if not first.endswith((".", ":")):
+        return "the first line ends in the middle of a sentence"
+    if len(first) > 110:
+        return "the first line is too long"
+    return "the first line is not alone" if rest and rest[0] else ""
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_help_tells_of_every_field(cls: type) -> None:
-    """help() shows no docstring of a field, so the one of its class has to name it."""
+def test_a_public_name_promises_something_in_one_line() -> None:
+    wrong = {name: what_is_wrong(text) for name, text in documents().items()}
+    assert {name: problem for name, problem in wrong.items() if problem} == {}
+
+
+def test_what_is_wrong_with_a_docstring_is_found() -> None:
+    assert what_is_wrong(None) == what_is_wrong("") == "no docstring"
+    assert what_is_wrong("Returns\nthe text.") == "the first line ends in the middle of a sentence"
+    assert what_is_wrong(f"Returns {'a ' * 60}text.") == "the first line is too long"
+    assert what_is_wrong("Returns the text.\nOr not.") == "the first line is not alone"
+    assert what_is_wrong("Returns the text.\n\nOr not.") == what_is_wrong("Returns::") == ""
+
+
+def undocumented_fields(cls: type) -> set[str]:
     own = [base for base in own_bases(cls) if base is cls or base not in CLASSES]
     names = {name for base in own for name in assigned(definitions()[base.__name__])}
-    # What a subclass only sets anew is told where it is declared.
+    # What a subclass only sets anew is said where it is declared.
     names -= {name for base in own_bases(cls) if base is not cls for name in declared(base)}
     text = cls.__doc__ or ""
-    assert not {name for name in names if f"``{name}" not in text}
+    return {name for name in names if f"``{name}" not in text}
 
 
 def declared(cls: type) -> dict[str, str | None]:
     return assigned(definitions()[cls.__name__]) if cls in CLASSES else {}
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__)
-def test_all_is_sorted_and_complete(module: ModuleType) -> None:
-    assert module.__all__ == sorted(set(module.__all__))
-    here = {name: value for name, value in vars(module).items() if is_public(name)}
-    if module in PACKAGES:
-        expected = {name for name, value in here.items() if not isinstance(value, ModuleType)}
-    else:
-        home = module.__name__
-        expected = {name for name, value in here.items() if getattr(value, "__module__", "") == home}
-        assert set(module.__all__) <= set(statuslookup.__all__)
-    assert expected <= set(module.__all__)
+def test_help_names_every_field() -> None:
+    """help() shows no docstring of a field, so the one of its class has to name it."""
+    missing = {cls.__name__: undocumented_fields(cls) for cls in CLASSES}
+    assert {name: fields for name, fields in missing.items() if fields} == {}
+
+
+def test_all_is_sorted_and_complete() -> None:
+    for module in modules():
+        assert module.__all__ == sorted(set(module.__all__)), module
+        here = {name: value for name, value in vars(module).items() if is_public(name)}
+        if module in PACKAGES:
+            expected = {name for name, value in here.items() if not isinstance(value, ModuleType)}
+        else:
+            home = module.__name__
+            expected = {name for name, value in here.items() if getattr(value, "__module__", "") == home}
+            assert set(module.__all__) <= set(statuslookup.__all__), module
+        assert expected <= set(module.__all__), module
 
 
 def hinted(function: Any) -> Iterator[Any]:
@@ -179,8 +193,8 @@ def classes_in(hint: Any) -> Iterator[type]:
             yield from classes_in(each)
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_public_signatures_name_public_classes_only(cls: type) -> None:
+def private_classes_in(cls: type) -> set[str]:
+    """Return the names of the classes in a class's public signatures that are not public themselves."""
     hints = [hint for name, hint in typing.get_type_hints(cls).items() if is_public(name)]
     constructor = vars(cls).get("__init__")
     if cls not in MADE_ELSEWHERE and inspect.isfunction(constructor):
@@ -188,12 +202,19 @@ def test_public_signatures_name_public_classes_only(cls: type) -> None:
     for _, member in members(cls):
         hints += hinted(member.fget if isinstance(member, property) else member)
     named = {each for hint in hints for each in classes_in(hint)}
-    assert not {each.__name__ for each in named - set(CLASSES)}
+    return {each.__name__ for each in named - set(CLASSES)}
+
+
+def test_public_signatures_name_public_classes_only() -> None:
+    named = {cls.__name__: private_classes_in(cls) for cls in CLASSES}
+    assert {name: classes for name, classes in named.items() if classes} == {}
 
 
 def test_the_package_is_walked() -> None:
     """A search that found nothing would find no mistake."""
     methods = {"StatusClient.stream", "StatusClient.__aenter__", "Sandbox.add", "TokenBucket.limit"}
     attributes = {"MessageStatus.phone", "RateLimitedError.attempts", "Sandbox.arrivals", "SMSFire.name"}
-    assert {"statuslookup.errors", "Pacing"} | methods | attributes <= set(DOCUMENTS)
+    assert {"statuslookup.errors", "Pacing"} | methods | attributes <= set(documents())
+    assert {statuslookup.MessageStatus, sandbox.Posted} < set(CLASSES)
+    assert declared(statuslookup.MessageStatus).keys() >= {"id", "phone", "state"}
     assert statuslookup.Outcome in set(chain.from_iterable(map(classes_in, hinted(StatusClient.stream))))

@@ -15,6 +15,7 @@ from statuslookup import (
     Clock,
     CustomId,
     DeliveryState,
+    Exchange,
     GreenAPI,
     IncompleteError,
     Limiter,
@@ -30,6 +31,7 @@ from statuslookup import (
     Receipt,
     Request,
     Response,
+    ResponseError,
     RetryPolicy,
     Secret,
     Slot,
@@ -40,6 +42,18 @@ from statuslookup import (
     Timer,
     TokenBucket,
     Transport,
+)
+from statuslookup.providers import (
+    Outcomes,
+    Reading,
+    date,
+    error_of,
+    integer,
+    items_of,
+    reader,
+    required,
+    text,
+    unix_time,
 )
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -216,17 +230,21 @@ class Shelves(Furniture):
 class Boxes(Furniture):
     """A provider that hands out what it knows before it asks for more."""
 
-    def exchange(
-        self, keys: Sequence[Place]
-    ) -> Generator[
-        Request | dict[Place, float | StatusLookupError | None],
-        Response,
-        dict[Place, float | StatusLookupError | None],
-    ]:
+    def exchange(self, keys: Sequence[Place]) -> Exchange[Place, float]:
         for key in keys:
             response = yield Request("GET", f"/boxes/{key.shelf}")
-            yield {key: float(response.content)}
-        return {}
+            yield {key: error_of(response, provider=self.name) or float(response.content)}
+        outcomes: Outcomes[Place, float] = {}
+        return outcomes
+
+
+def reading_a_response(response: Response) -> None:
+    assert_type(error_of(response, provider="Shelves"), ResponseError | None)
+    assert_type(items_of(response.content, provider="Shelves"), list[Any])
+    fields: dict[str, tuple[str, Reading]] = {"shelf": ("shelf", required(text)), "box": ("box", integer)}
+    assert_type(reader(Place, fields)({}), Place)
+    assert_type((integer("1"), text(1)), tuple[int | None, str | None])
+    assert_type((date(""), unix_time(0)), tuple[datetime | None, datetime | None])
 
 
 async def a_provider_of_ones_own() -> None:

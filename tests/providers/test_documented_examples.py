@@ -16,10 +16,11 @@ from statuslookup import (
     MessageKey,
     MessageStatus,
     Receipt,
+    Request,
+    Response,
     SMSFire,
     StatusStatistic,
 )
-from statuslookup._wire import Request, Response
 
 BRASILIA = timezone(timedelta(hours=-3))
 
@@ -134,8 +135,8 @@ def look_up(keys: list[MessageKey], *bodies: str) -> tuple[list[Request], dict[M
     for body in bodies:
         try:
             requests.append(exchange.send(Response(200 if body else 204, body.encode())))
-        except StopIteration as end:
-            return requests, dict(end.value)
+        except StopIteration as outcome:
+            return requests, dict(outcome.value)
     raise AssertionError("the exchange asked for more")
 
 
@@ -150,24 +151,24 @@ def test_the_documented_bodies_are_not_json(body: str) -> None:
 
 
 def test_one_message_by_id() -> None:
-    requests, ends = look_up([1], ONE)
-    assert ends == {1: FIRST}
+    requests, outcomes = look_up([1], ONE)
+    assert outcomes == {1: FIRST}
     assert [request.method for request in requests] == ["GET"]
     assert url(requests[0]) == GET_BY_ID.replace("000001", "1")
     assert requests[0].authorization == "Basic ***"
 
 
 def test_one_message_by_custom_id() -> None:
-    requests, ends = look_up(
+    requests, outcomes = look_up(
         [CustomId("firezap0001")], ONE.replace('"messageType"', '"customId":"firezap0001","messageType"')
     )
-    assert isinstance(ends[CustomId("firezap0001")], MessageStatus)
+    assert isinstance(outcomes[CustomId("firezap0001")], MessageStatus)
     assert (requests[0].method, url(requests[0])) == ("GET", GET_BY_CUSTOM_ID)
 
 
 def test_many_messages() -> None:
-    requests, ends = look_up([1, CustomId("firezap0002")], MANY)
-    assert ends == {1: EXPIRED, CustomId("firezap0002"): SECOND}
+    requests, outcomes = look_up([1, CustomId("firezap0002")], MANY)
+    assert outcomes == {1: EXPIRED, CustomId("firezap0002"): SECOND}
     request = requests[0]
     assert (request.method, url(request), request.query) == ("POST", POST_MANY, "")
     documented = json.loads(POSTED)
@@ -176,9 +177,9 @@ def test_many_messages() -> None:
 
 
 def test_a_list_that_is_not_needed_is_left_out() -> None:
-    (ids, *_), ends = look_up([1, 2], MANY)
+    (ids, *_), outcomes = look_up([1, 2], MANY)
     assert json.loads(ids.content or b"") == {"ids": ["1", "2"]}
-    assert ends == {1: EXPIRED, 2: SECOND}
+    assert outcomes == {1: EXPIRED, 2: SECOND}
 
 
 def test_a_message_that_is_not_found_is_204_without_a_body() -> None:
@@ -193,8 +194,8 @@ def look_up_story(body: str) -> tuple[Request, object]:
     request = next(exchange)
     try:
         exchange.send(Response(200, body.encode()))
-    except StopIteration as end:
-        return request, end.value["BAE57C4EEC000000"]
+    except StopIteration as outcome:
+        return request, outcome.value["BAE57C4EEC000000"]
     raise AssertionError("the exchange asked for more")
 
 

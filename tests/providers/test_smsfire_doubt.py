@@ -1,21 +1,19 @@
-"""What SMSFire leaves out: repeated customIds, full answers, and keys that are asked again."""
+"""What SMSFire leaves out: repeated customIds, full responses, and keys that are asked again."""
 
 import itertools
 import random
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statuslookup import CustomId, DecodeError, MessageKey, MessageStatus, RejectedError, ServerError
-from statuslookup._wire import Request, Response
-from tests.support.exchanges import (
+from statuslookup import CustomId, DecodeError, MessageKey, Response, ServerError
+from tests.support.smsfire_exchanges import (
     AT_TEN,
     BROKEN,
     NOTHING_FOUND,
-    Exchange,
+    Dialogue,
     Item,
     ModelServer,
     ask,
@@ -33,7 +31,7 @@ from tests.support.exchanges import (
 
 @pytest.mark.parametrize("stray", [item(77, "5"), item(77)])
 def test_an_id_that_comes_back_as_another_message_is_asked_by_post(stray: Item) -> None:
-    exchange = Exchange([5], in_turn(ok(stray), ok(stray, item(5))))
+    exchange = Dialogue([5], in_turn(ok(stray), ok(stray, item(5))))
     assert exchange.ids == {5: 5}
     assert [request.method for request in exchange.requests] == ["GET", "POST"]
     assert searched(exchange.requests[1]) == {"ids": ["5"]}
@@ -44,7 +42,7 @@ def test_an_id_that_only_another_message_has_as_custom_id_is_unknown() -> None:
     assert ask([5], ok(item(77, "5")), ok(item(77, "5"))) == {5: None}
 
 
-def test_a_failure_on_the_second_way_is_the_end_of_the_key() -> None:
+def test_a_failure_on_the_second_way_is_the_outcome_of_the_key() -> None:
     assert ask([5], ok(item(77, "5")), BROKEN) == {5: BROKEN}
     assert isinstance(ask([5], ok(item(77, "5")), Response(500))[5], ServerError)
 
@@ -78,10 +76,10 @@ def test_the_message_sent_last_wins_in_any_order(items: list[Item], last: int) -
 def test_an_older_message_still_answers_for_its_id() -> None:
     newer, older = item(2, "a", "2021-08-07T10:00:00Z"), item(1, "a", "2021-08-06T10:00:00Z")
     for order in ([newer, older], [older, newer]):
-        assert Exchange([1, CustomId("a")], in_turn(ok(*order))).ids == {1: 1, CustomId("a"): 2}
+        assert Dialogue([1, CustomId("a")], in_turn(ok(*order))).ids == {1: 1, CustomId("a"): 2}
 
 
-# --- a full answer leaves doubt -------------------------------------------------------------------
+# --- a full response leaves doubt -------------------------------------------------------------------
 
 
 @st.composite
@@ -110,19 +108,19 @@ def campaigns(draw: st.DrawFn) -> tuple[list[MessageKey], ModelServer]:
 
 
 @given(campaigns())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100)
 def test_every_key_gets_its_message_however_often_custom_ids_repeat(
     campaign: tuple[list[MessageKey], ModelServer],
 ) -> None:
     keys, server = campaign
-    ids = Exchange(keys, server.answer).ids
+    ids = Dialogue(keys, server.answer).ids
     wrong = {key: id for key, id in ids.items() if id not in server.truth(key)}
     assert wrong == {}
 
 
 def test_keys_that_a_repeated_custom_id_pushed_out_are_asked_again() -> None:
     server = ModelServer([*repeated("often", 300, 1000), *(item(id) for id in range(150))], seed=1)
-    exchange = Exchange([*range(150), CustomId("often"), CustomId("never")], server.answer)
+    exchange = Dialogue([*range(150), CustomId("often"), CustomId("never")], server.answer)
     assert {key: id for key, id in exchange.ids.items() if isinstance(key, int)} == {
         id: id for id in range(150)
     }
@@ -133,7 +131,7 @@ def test_keys_that_a_repeated_custom_id_pushed_out_are_asked_again() -> None:
 
 def test_only_what_is_in_doubt_is_asked_again() -> None:
     keys: list[MessageKey] = [*range(100), CustomId("often"), 100, CustomId("never")]
-    exchange = Exchange(
+    exchange = Dialogue(
         keys,
         in_turn(
             ok(*(item(id) for id in range(100)), *repeated("often", 100, 1000)),
@@ -147,78 +145,38 @@ def test_only_what_is_in_doubt_is_asked_again() -> None:
     assert exchange.ids[CustomId("never")] is None
 
 
-def test_a_full_answer_that_says_nothing_new_is_divided() -> None:
+def test_a_full_response_that_says_nothing_new_is_divided() -> None:
     server = ModelServer([*repeated("a", 150, 0), *repeated("b", 150, 1000)], seed=2)
-    exchange = Exchange([CustomId("a"), CustomId("b")], server.answer)
+    exchange = Dialogue([CustomId("a"), CustomId("b")], server.answer)
     assert exchange.ids == {CustomId("a"): 149, CustomId("b"): 1149}
     assert len(exchange.requests) == 3
 
 
-def test_what_fills_the_answers_is_asked_apart_from_the_rest() -> None:
+def test_what_fills_the_responses_is_asked_apart_from_the_rest() -> None:
     server = ModelServer(repeated("often", 300, 0), seed=4)
     names = [CustomId("often"), *(CustomId(f"never{number}") for number in range(64))]
-    exchange = Exchange(names, server.answer)
+    exchange = Dialogue(names, server.answer)
     assert [len(keys_of(request)) for request in exchange.requests] == [65, 64, 1]
 
 
-def test_an_answer_one_short_of_full_is_complete() -> None:
+def test_a_response_one_short_of_full_is_complete() -> None:
     keys: list[MessageKey] = [CustomId("a"), 5000]
-    assert Exchange(keys, in_turn(ok(*repeated("a", 199, 0)))).ids == {CustomId("a"): 198, 5000: None}
+    assert Dialogue(keys, in_turn(ok(*repeated("a", 199, 0)))).ids == {CustomId("a"): 198, 5000: None}
 
 
-def test_a_lone_custom_id_with_more_messages_than_an_answer_holds_gets_the_last_of_those() -> None:
+def test_a_lone_custom_id_with_more_messages_than_a_response_holds_gets_the_last_of_those() -> None:
     # Not a path, because its digits could be an id.
-    assert Exchange([CustomId("1")], in_turn(ok(*repeated("1", 200, 0)))).ids == {CustomId("1"): 199}
+    assert Dialogue([CustomId("1")], in_turn(ok(*repeated("1", 200, 0)))).ids == {CustomId("1"): 199}
 
 
-def test_a_full_answer_about_others_is_no_proof_that_a_message_is_unknown() -> None:
+def test_a_full_response_about_others_is_no_proof_that_a_message_is_unknown() -> None:
     foreign = [item(id) for id in range(1000, 1200)]
-    end = ask([CustomId("1")], ok(*foreign))[CustomId("1")]
-    assert isinstance(end, DecodeError)
-    assert "full" in str(end)
+    outcome = ask([CustomId("1")], ok(*foreign))[CustomId("1")]
+    assert isinstance(outcome, DecodeError)
+    assert "full" in str(outcome)
 
 
-def test_a_server_that_always_fills_its_answers_with_others_ends_too() -> None:
+def test_a_server_that_always_fills_its_responses_with_others_ends_too() -> None:
     foreign = ok(*(item(id) for id in range(1000, 1200)))
-    exchange = Exchange([*range(100), *(CustomId(f"a{n}") for n in range(100))], lambda _: foreign)
-    assert all(isinstance(end, DecodeError) for end in exchange.ends.values())
-
-
-def refusing(bad: set[int], status: int = 400) -> tuple[list[int], Callable[[Request], Response]]:
-    """Return a server that refuses a request with a bad id in it, and the sizes of the requests it got."""
-    sizes: list[int] = []
-
-    def answer(request: Request) -> Response:
-        keys = [int(str(key)) for key in keys_of(request)]
-        sizes.append(len(keys))
-        return Response(status) if bad & set(keys) else ok(*(item(key) for key in keys))
-
-    return sizes, answer
-
-
-@pytest.mark.parametrize("status", [400, 413, 422])
-@pytest.mark.parametrize("bad", [{0}, {77}, {199}, {3, 150}])
-def test_a_refused_batch_is_divided_until_the_bad_key_is_alone(status: int, bad: set[int]) -> None:
-    sizes, answer = refusing(bad, status)
-    results = Exchange(list(range(200)), answer).ends
-    for key, end in results.items():
-        if key in bad:
-            assert isinstance(end, RejectedError)
-            assert end.status_code == status
-        else:
-            assert isinstance(end, MessageStatus)
-    assert len(sizes) <= 1 + 16 * len(bad)
-
-
-def test_a_refusal_of_everything_is_not_about_a_key() -> None:
-    sizes, answer = refusing(set(range(200)))
-    results = Exchange(list(range(200)), answer).ends
-    assert all(isinstance(end, RejectedError) for end in results.values())
-    assert len(sizes) <= 60
-
-
-def test_another_refusal_is_not_divided() -> None:
-    sizes, answer = refusing({5}, 404)
-    results = Exchange(list(range(200)), answer).ends
-    assert all(isinstance(end, RejectedError) for end in results.values())
-    assert sizes == [200]
+    exchange = Dialogue([*range(100), *(CustomId(f"a{n}") for n in range(100))], lambda _: foreign)
+    assert all(isinstance(outcome, DecodeError) for outcome in exchange.outcomes.values())

@@ -1,4 +1,4 @@
-"""What plays GREEN-API's exchange with answers that are given, without a server."""
+"""What plays GREEN-API's exchange with responses that are given, without a server."""
 
 import json
 from collections.abc import Sequence
@@ -9,34 +9,37 @@ from statuslookup import (
     GreenAPI,
     ProviderError,
     Receipt,
+    Request,
+    Response,
     StatusLookupError,
     StatusStatistic,
     TransportError,
 )
-from statuslookup._wire import Request, Response
 
-End: TypeAlias = StatusStatistic | StatusLookupError | None
+AnyOutcome: TypeAlias = StatusStatistic | StatusLookupError | None
 TOKEN = "canaryd75b3a66374942c5b3c019c698abc2067e1515"
 GREEN_API = GreenAPI(1101000001, TOKEN)
 KEY = "BAE57C4EEC000000"
 BROKEN = TransportError("the connection broke", provider="GREEN-API")
-WORDS = (
-    ("sent", DeliveryState.SENT),
-    ("delivered", DeliveryState.DELIVERED),
-    ("read", DeliveryState.READ),
-    ("failed", DeliveryState.FAILED),
-    ("noAccount", DeliveryState.FAILED),
-    ("notInGroup", DeliveryState.FAILED),
-    ("yellowCard", DeliveryState.FAILED),
-    ("seen", DeliveryState.UNKNOWN),
-    ("READ", DeliveryState.UNKNOWN),
-    ("", DeliveryState.UNKNOWN),
-)
+WORDS = {
+    "sent": DeliveryState.SENT,
+    "delivered": DeliveryState.DELIVERED,
+    "read": DeliveryState.READ,
+    "failed": DeliveryState.FAILED,
+    "noAccount": DeliveryState.FAILED,
+    "notInGroup": DeliveryState.FAILED,
+    "yellowCard": DeliveryState.FAILED,
+    "seen": DeliveryState.UNKNOWN,
+    "READ": DeliveryState.UNKNOWN,
+    "": DeliveryState.UNKNOWN,
+}
 """GREEN-API's words, some that are none, and the states that they mean."""
 
 
-def look_up(keys: Sequence[str], *replies: Response | ProviderError) -> tuple[list[Request], dict[str, End]]:
-    """Return the requests for the keys and their ends, after exactly these replies."""
+def look_up(
+    keys: Sequence[str], *replies: Response | ProviderError
+) -> tuple[list[Request], dict[str, AnyOutcome]]:
+    """Return the requests for the keys and their outcomes, after exactly these replies."""
     exchange = GREEN_API.exchange(keys)
     requests = [next(exchange)]
     for reply in replies:
@@ -44,13 +47,13 @@ def look_up(keys: Sequence[str], *replies: Response | ProviderError) -> tuple[li
             requests.append(
                 exchange.throw(reply) if isinstance(reply, ProviderError) else exchange.send(reply)
             )
-        except StopIteration as end:
+        except StopIteration as outcome:
             assert len(requests) == len(replies)
-            return requests, end.value
+            return requests, outcome.value
     raise AssertionError("the exchange asked for more")
 
 
-def end_of(reply: Response | ProviderError) -> End:
+def outcome_of(reply: Response | ProviderError) -> AnyOutcome:
     return look_up([KEY], reply)[1][KEY]
 
 
@@ -59,9 +62,9 @@ def ok(*items: Any) -> Response:
 
 
 def statistic(*items: Any) -> StatusStatistic:
-    end = end_of(ok(*items))
-    assert isinstance(end, StatusStatistic), repr(end)
-    return end
+    outcome = outcome_of(ok(*items))
+    assert isinstance(outcome, StatusStatistic), repr(outcome)
+    return outcome
 
 
 def receipt(**fields: Any) -> Receipt:
@@ -71,6 +74,6 @@ def receipt(**fields: Any) -> Receipt:
 
 
 def failure(reply: Response) -> ProviderError:
-    end = end_of(reply)
-    assert isinstance(end, ProviderError), repr(end)
-    return end
+    outcome = outcome_of(reply)
+    assert isinstance(outcome, ProviderError), repr(outcome)
+    return outcome

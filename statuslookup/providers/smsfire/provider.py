@@ -1,49 +1,26 @@
-"""SMSFire's WhatsApp API v2: message statuses by id and by customId.
+"""What SMSFire is asked, and with which credentials.
 
-Source of every fact here: SMSFire, "Consulta Status", "Código de status", "Callback" and "DLR".
+Source of every fact here: SMSFire, "Consulta Status", "Callback" and "DLR".
 """
 
 import base64
 import json
 from collections.abc import Generator, Hashable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Self, cast
+from typing import Any, Self
 
-import attrs
+from ..._arguments import whole
+from ..._model import CustomId, MessageKey, MessageStatus, RateLimit, checked_rate_limit
+from ..._urls import checked_base_url, host_of
+from ..._wire import PLACEHOLDER, Request, Response, Secret
+from ..base import Exchange, items_of
+from ..bisection import Bisection, Settled
+from ..environment import read_environment, require
+from .answers import MAX_ITEMS, NAME, Answers, decode_error, read
 
-from ..._model import CustomId, DeliveryState, MessageKey, MessageStatus, RateLimit
-from ..._wire import PLACEHOLDER, Request, Response, Secret, read_environment, require
-from ...errors import DecodeError
-from ..base import (
-    Exchange,
-    Results,
-    checked_base_url,
-    checked_rate_limit,
-    error_of,
-    host_of,
-    items_of,
-)
-from ..bisection import Division, Told
-from ..fields import date, integer, reader, required, text
-
-__all__ = ["MessageKey", "SMSFire"]
-
-_NAME = "SMSFire"
 _AUTHORIZATION = f"Basic {PLACEHOLDER}"
 _BASE_URL = "https://api-v2.smsfire.com.br"
-_MAX_ITEMS = 200
 _MAX_KEY_LENGTH = 40
 _FIRST_TOO_LONG = 10**_MAX_KEY_LENGTH
-
-_STATE_BY_CODE = {
-    0: DeliveryState.PENDING,
-    1: DeliveryState.SENT,
-    2: DeliveryState.DELIVERED,
-    3: DeliveryState.UNDELIVERED,
-    4: DeliveryState.REJECTED,
-    5: DeliveryState.EXPIRED,
-}
-_STATE_BY_NAME = {state.name: state for state in DeliveryState} | {"ACCEPTED": DeliveryState.SENT}
 
 
 class SMSFire:
@@ -81,7 +58,7 @@ class SMSFire:
         *,
         base_url: str = _BASE_URL,
         rate_limit: RateLimit | None = RateLimit(2, per=1.0),  # noqa: B008 # frozen, and shown as it is in help()
-        max_batch: int = _MAX_ITEMS,
+        max_batch: int = MAX_ITEMS,
     ) -> None:
         kind, secret = type(token), Secret(token)
         # From here on, no traceback shows it, not even one with its frames' locals.
@@ -90,15 +67,11 @@ class SMSFire:
             raise TypeError(f"token is a str, not {kind.__name__}")
         if not _is_token(secret):
             raise ValueError("token must be SMSFire's token alone: no spaces, no 'Basic ' before it")
-        if isinstance(max_batch, bool) or not isinstance(max_batch, int):
-            raise TypeError(f"max_batch is an int, not {type(max_batch).__name__}")
-        if not 1 <= max_batch <= _MAX_ITEMS:
-            raise ValueError(f"max_batch must be 1 to {_MAX_ITEMS}, the most items that SMSFire returns")
-        self.name = _NAME
+        self.name = NAME
         self.base_url = checked_base_url(base_url, parameter="base_url")
         self.secret = secret
         self.rate_limit = checked_rate_limit(rate_limit)
-        self.max_batch = max_batch
+        self.max_batch = whole("max_batch", max_batch, least=1, most=MAX_ITEMS)
 
     @classmethod
     def from_login(cls, user: str, password: str, **options: Any) -> Self:
@@ -145,50 +118,49 @@ class SMSFire:
         """
         statuses: list[MessageStatus] = []
         problems: list[str] = []
-        for item in items_of(body, provider=_NAME, what="webhook"):
+        for item in items_of(body, provider=NAME, what="webhook"):
             try:
-                statuses.append(_read(item))
+                statuses.append(read(item))
             except ValueError as problem:
                 problems.append(str(problem))
         if problems and not statuses:
-            raise _decode_error("the webhook is not SMSFire's", *problems)
+            raise decode_error("the webhook is not SMSFire's", *problems)
         return statuses
 
     @property
     def budget(self) -> Hashable:
         """What SMSFire counts by, the IP address: clients that talk to its host from here share a limit."""
-        return _NAME, host_of(self.base_url)
+        return NAME, host_of(self.base_url)
 
     def check(self, key: MessageKey) -> MessageKey:
         """Return the key, or raise ``TypeError`` or ``ValueError`` that says what to pass instead."""
         if type(key) is CustomId or (type(key) is int and 0 <= key < _FIRST_TOO_LONG):
             return key
-        if isinstance(key, int) and not isinstance(key, bool):
-            if key < 0:
-                raise ValueError("an SMSFire id is not negative")
-            if key >= _FIRST_TOO_LONG:
-                raise ValueError(f"an SMSFire id has at most {_MAX_KEY_LENGTH} digits")
-            return int(key)
         if isinstance(key, str):
             raise TypeError(
                 f"a plain str could be an id or a customId: write int({key[:60]!r}) or CustomId({key[:60]!r})"
             )
-        raise TypeError(f"an SMSFire key is an int or a CustomId, not {type(key).__name__}")
+        id = whole("an SMSFire key", key, what="an int or a CustomId")
+        if id < 0:
+            raise ValueError("an SMSFire id is not negative")
+        if id >= _FIRST_TOO_LONG:
+            raise ValueError(f"an SMSFire id has at most {_MAX_KEY_LENGTH} digits")
+        return id
 
     def exchange(self, keys: Sequence[MessageKey]) -> Exchange[MessageKey, MessageStatus]:
-        """Look up the keys: by one request, and by more only where an answer leaves doubt.
+        """Look up the keys: by one request, and by more only where a response leaves doubt.
 
         A client calls it. A batch that is refused for some bad keys is divided until those are alone, and
-        each key's end is handed out before the next request. If nothing but refusals comes of that, it is
-        not about a key, and all that is left gets the refusal.
+        each key's outcome is handed out before the next request. If nothing but refusals comes of that, it
+        is not about a key, and all that is left gets the refusal.
         """
         if len(keys) == 1 and _means_one_thing(keys[0]):
-            answer = _Answer((yield _get(keys[0])), keys)
-            # An id can be another message's customId, and the path was taken for that one.
-            if not answer.strays:
-                answer.take_unsure()
-                return answer.results
-        return (yield from Division(_ask).exchange(list(keys)))
+            answers = Answers((yield _get(keys[0])), keys)
+            # An id can be another message's customId, and SMSFire may have taken the path for that one.
+            if not answers.has_strays:
+                answers.take_unsure()
+                return answers.outcomes
+        return (yield from Bisection(_ask).exchange(list(keys)))
 
 
 def _is_token(secret: Secret) -> bool:
@@ -229,147 +201,7 @@ def _search(keys: Sequence[MessageKey]) -> Request:
     return Request("POST", "/whatsapp/status/search", authorization=_AUTHORIZATION, content=content)
 
 
-def _ask(keys: list[MessageKey]) -> Generator[Request, Response, Told[MessageKey, MessageStatus]]:
-    answer = _Answer((yield _search(keys)), keys)
-    unsure = answer.take_unsure()
-    return answer.results, unsure
-
-
-class _Answer:
-    """What one answer says about the keys that it was asked for."""
-
-    def __init__(self, response: Response, keys: Sequence[MessageKey]) -> None:
-        self.results: Results[MessageKey, MessageStatus] = dict.fromkeys(keys)
-        self.strays = 0
-        self._repeated: set[MessageKey] = set()
-        self._unreadable: list[str] = []
-        items = _items(response)
-        self._is_full = len(items) >= _MAX_ITEMS
-        results = self.results
-        for item in items:
-            try:
-                status = _read(item)
-            except ValueError as problem:
-                self._add_unreadable(item, str(problem))
-                continue
-            is_wanted = status.id in results
-            if is_wanted:
-                results[status.id] = status
-            custom_id = status.custom_id
-            if custom_id is not None and custom_id in results:
-                self._add_by_custom_id(cast("CustomId", custom_id), status)
-            elif not is_wanted:
-                self.strays += 1
-
-    def _add_by_custom_id(self, custom_id: CustomId, status: MessageStatus) -> None:
-        earlier = self.results[custom_id]
-        if isinstance(earlier, MessageStatus):
-            self._repeated.add(custom_id)
-            if _sent(earlier) > _sent(status):
-                return
-        self.results[custom_id] = status
-
-    def _add_unreadable(self, item: Any, problem: str) -> None:
-        named, hides_one = _keys_of(item)
-        wanted = [key for key in named if key in self.results]
-        if not wanted and hides_one:
-            self._unreadable.append(problem)
-        elif not wanted:
-            self.strays += 1
-        error = _decode_error("a message's status is not as documented", problem)
-        for key in wanted:
-            if self.results[key] is None:
-                self.results[key] = error
-
-    def take_unsure(self) -> list[list[MessageKey]]:
-        """Take out the keys whose end is not certain, and return the groups in which to ask for them again.
-
-        SMSFire caps the items of an answer, and customIds repeat. So a full answer does not prove that an
-        absent message is unknown, nor that no later message has the same customId.
-        """
-        results = self.results
-        absent = [key for key, result in results.items() if result is None]
-        if not self._is_full or not (absent or self._repeated) or len(results) == 1:
-            problems = self._unreadable or (["it is full of others"] if self._is_full else [])
-            if absent and problems:
-                error = _decode_error("the answer does not tell what became of the message", *problems)
-                results.update(dict.fromkeys(absent, error))
-            return []
-        unsure = [key for key in results if results[key] is None or isinstance(key, str)]
-        for key in unsure:
-            del results[key]
-        rest = [key for key in unsure if key not in self._repeated]
-        if rest and self._repeated:
-            return [list(self._repeated), rest]
-        if results:
-            return [unsure]
-        half = len(unsure) // 2
-        return [unsure[:half], unsure[half:]]
-
-
-def _items(response: Response) -> list[Any]:
-    error = error_of(response, provider=_NAME)
-    if error is not None:
-        raise error
-    if response.status_code == 204:
-        return []
-    return items_of(response.content, provider=_NAME)
-
-
-def _decode_error(message: str, *problems: str) -> DecodeError:
-    return DecodeError(message, provider=_NAME, problems=problems)
-
-
-def _keys_of(item: Any) -> tuple[list[MessageKey], bool]:
-    """Return what a bad item still says of which message it is about, and whether that is not all."""
-    if not isinstance(item, dict):
-        return [], True
-    keys: list[MessageKey] = []
-    hides_one = item.get("id") is None
-    for name, read in (("id", integer), ("customId", text)):
-        try:
-            key = read(item.get(name))
-        except ValueError:
-            hides_one = True
-        else:
-            if key is not None:
-                keys.append(cast("MessageKey", key))
-    return keys, hides_one
-
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-def _sent(status: MessageStatus) -> tuple[datetime, int]:
-    return status.sent_date or _NEVER, status.id
-
-
-def _state_by_code(code: Any, _: object) -> DeliveryState:
-    return _STATE_BY_CODE.get(code, DeliveryState.UNKNOWN)
-
-
-_read_fields = reader(
-    MessageStatus,
-    {
-        "id": ("id", required(integer)),
-        "custom_id": ("customId", text),
-        "instance_token": ("instanceToken", text),
-        "message_type": ("messageType", text),
-        "country": ("country", text),
-        "phone": ("phone", text),
-        "status_code": ("statusCode", integer),
-        "status_name": ("statusName", text),
-        "status_date": ("statusDate", date),
-        "sent_date": ("sentDate", date),
-        "state": ("statusCode", _state_by_code),
-    },
-)
-
-
-def _read(item: Any) -> MessageStatus:
-    status = _read_fields(item)
-    if status.state is DeliveryState.UNKNOWN:
-        # READ has a name but no published code, and more may come: what the code does not say, the name may.
-        by_name = _STATE_BY_NAME.get((status.status_name or "").upper(), DeliveryState.UNKNOWN)
-        return attrs.evolve(status, state=_STATE_BY_CODE.get(cast("int", status.status_code), by_name))
-    return status
+def _ask(keys: list[MessageKey]) -> Generator[Request, Response, Settled[MessageKey, MessageStatus]]:
+    answers = Answers((yield _search(keys)), keys)
+    unsure = answers.take_unsure()
+    return answers.outcomes, unsure

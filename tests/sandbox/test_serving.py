@@ -10,9 +10,9 @@ import httpx
 import pytest
 import uvicorn
 
-from statuslookup._model import RateLimit
+from statuslookup import RateLimit
 from statuslookup.sandbox import Sandbox
-from tests.support.smsfire_questions import HEADERS, SEARCH, found, search, unlimited
+from tests.support.smsfire_requests import HEADERS, SEARCH, found, search, unlimited
 
 
 async def test_the_lifespan_is_answered_and_not_counted() -> None:

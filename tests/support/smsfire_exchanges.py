@@ -1,4 +1,4 @@
-"""What plays SMSFire's exchange with answers that are given or computed, without a server."""
+"""What plays SMSFire's exchange with responses that are given or computed, without a server."""
 
 import json
 import random
@@ -11,28 +11,29 @@ from statuslookup import (
     MessageKey,
     MessageStatus,
     ProviderError,
+    Request,
+    Response,
     SMSFire,
     StatusLookupError,
     TransportError,
 )
-from statuslookup._wire import Request, Response
 
-End: TypeAlias = MessageStatus | StatusLookupError | None
+AnyOutcome: TypeAlias = MessageStatus | StatusLookupError | None
 Item: TypeAlias = dict[str, Any]
 SMSFIRE = SMSFire("canary")
 NOTHING_FOUND = Response(204)
 BROKEN = TransportError("the connection broke", provider="SMSFire")
 
 
-class Exchange:
+class Dialogue:
     """Runs one exchange against a function that answers, and keeps the requests."""
 
     def __init__(
         self, keys: Sequence[MessageKey], answer: Callable[[Request], Response | ProviderError]
     ) -> None:
         self.requests: list[Request] = []
-        self.ends: dict[MessageKey, End] = {}
-        self.steps: list[Request | dict[MessageKey, End]] = []
+        self.outcomes: dict[MessageKey, AnyOutcome] = {}
+        self.steps: list[Request | dict[MessageKey, AnyOutcome]] = []
         exchange = SMSFIRE.exchange(keys)
         try:
             step = next(exchange)
@@ -44,17 +45,17 @@ class Exchange:
                     reply = answer(step)
                     step = advanced(exchange, reply)
                 else:
-                    self.ends = step | self.ends
+                    self.outcomes = step | self.outcomes
                     step = next(exchange)
-        except StopIteration as end:
-            self.ends = end.value | self.ends
+        except StopIteration as outcome:
+            self.outcomes = outcome.value | self.outcomes
         except ProviderError as error:
-            self.ends = dict.fromkeys(keys, error) | self.ends
-        assert set(self.ends) == set(keys)
+            self.outcomes = dict.fromkeys(keys, error) | self.outcomes
+        assert set(self.outcomes) == set(keys)
 
     @property
     def ids(self) -> dict[MessageKey, int | None]:
-        return {key: found_id(end) for key, end in self.ends.items()}
+        return {key: found_id(outcome) for key, outcome in self.outcomes.items()}
 
 
 def advanced(exchange: Any, reply: Response | ProviderError) -> Any:
@@ -72,9 +73,9 @@ def most_requests(keys: Sequence[MessageKey]) -> int:
     return max(2, 2 * len(keys) - 1) + 16
 
 
-def found_id(end: End) -> int | None:
-    assert end is None or isinstance(end, MessageStatus), repr(end)
-    return None if end is None else end.id
+def found_id(outcome: AnyOutcome) -> int | None:
+    assert outcome is None or isinstance(outcome, MessageStatus), repr(outcome)
+    return None if outcome is None else outcome.id
 
 
 def in_turn(*replies: Response | ProviderError) -> Callable[[Request], Response | ProviderError]:
@@ -92,11 +93,11 @@ def item(id: Any, custom_id: str | None = None, sent: str | None = None, **more:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def ask(keys: Sequence[MessageKey], *replies: Response | ProviderError) -> dict[MessageKey, End]:
-    """Return the ends of the keys, after exactly these replies."""
-    exchange = Exchange(keys, in_turn(*replies))
+def ask(keys: Sequence[MessageKey], *replies: Response | ProviderError) -> dict[MessageKey, AnyOutcome]:
+    """Return the outcomes of the keys, after exactly these replies."""
+    exchange = Dialogue(keys, in_turn(*replies))
     assert len(exchange.requests) == len(replies)
-    return exchange.ends
+    return exchange.outcomes
 
 
 def searched(request: Request) -> dict[str, list[str]]:
@@ -154,7 +155,7 @@ class ModelServer:
         return ok(*found[:200]) if found else NOTHING_FOUND
 
     def truth(self, key: MessageKey) -> set[int | None]:
-        """Return what may be the end of the key: one message, or any of more than an answer can hold."""
+        """Return what may be the outcome of the key: one message, or any of more than an answer can hold."""
         if isinstance(key, int):
             return {one["id"] for one in self.messages if one["id"] == key} or {None}
         named = [one for one in self.messages if one.get("customId") == key]

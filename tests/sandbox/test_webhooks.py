@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import Counter
 from datetime import UTC, datetime
 from random import Random
@@ -58,18 +59,12 @@ async def test_only_another_status_is_a_change() -> None:
     assert (await sandbox.post_webhooks(receiver)).requests == 3
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        MessageStatus(id=1, state=EXPIRED),
-        MessageStatus(id=1, status_code=5),
-        MessageStatus(id=1, status_name="EXPIRED"),
-    ],
-)
-async def test_expired_is_never_posted(message: MessageStatus) -> None:
+async def test_expired_is_never_posted() -> None:
     sandbox, receiver = Sandbox(), Receiver()
-    sandbox.add_message(1, state=SENT)
-    sandbox.add(message)
+    expired = [MessageStatus(id=10, state=EXPIRED), MessageStatus(id=11, status_code=5)]
+    for message in (*expired, MessageStatus(id=12, status_name="EXPIRED")):
+        sandbox.add_message(message.id, state=SENT)
+        sandbox.add(message)
     sandbox.add_message(2, state=SENT)
     sandbox.change_state(2, EXPIRED)
     assert (await sandbox.post_webhooks(receiver)).requests == 0
@@ -252,38 +247,35 @@ async def test_without_a_seed_chance_differs() -> None:
     assert len(seen) == 5
 
 
-@pytest.mark.parametrize(
-    ("options", "error", "text"),
-    [
-        ({"lose": 1.1}, ValueError, "lose is a share from 0 to 1, not 1.1"),
-        ({"repeat": -0.1}, ValueError, "repeat is a share from 0 to 1, not -0.1"),
-        ({"reorder": "all"}, TypeError, "reorder is a share from 0 to 1, not str"),
-        ({"delay": True}, TypeError, "delay is a share from 0 to 1, not bool"),
-        ({"delay": float("nan")}, ValueError, "delay is a share"),
-        ({"delay_by": 3.0}, TypeError, "delay_by is a pair of seconds, the least and the most"),
-        ({"delay_by": (2.0, 1.0)}, ValueError, "delay_by is a pair of seconds, the least and the most"),
-        ({"delay_by": (-1.0, 1.0)}, ValueError, "delay_by is a pair"),
-        ({"delay_by": (1.0, float("inf"))}, ValueError, "delay_by is a pair"),
-        ({"target": 5}, TypeError, "posted to a URL or an ASGI app, not to int"),
-        ({"target": b"http://127.0.0.1"}, TypeError, "not to bytes"),
-        ({"target": "https://127.0.0.1/"}, ValueError, "posted to this machine only"),
-        ({"target": "http://example.com/"}, ValueError, "posted to this machine only"),
-        ({"target": "http://127.0.0.1.example.com/"}, ValueError, "posted to this machine only"),
-        ({"target": "http://10.0.0.1/"}, ValueError, "posted to this machine only"),
-        ({"target": "http://a:b@127.0.0.1/"}, ValueError, "no user, no https"),
-        ({"target": "127.0.0.1:80"}, ValueError, "posted to this machine only"),
-        ({"target": ""}, ValueError, "posted to this machine only"),
-        ({"target": "http://127.0.0.1/a\r\nX: y"}, ValueError, "only characters that a URL may have"),
-        ({"target": "http://127.0.0.1/a b"}, ValueError, "only characters that a URL may have"),
-        ({"target": "http://127.0.0.1:many/"}, ValueError, "Port"),
-    ],
-)
-async def test_misuse_is_refused_and_forgets_no_webhook(
-    options: Any, error: type[Exception], text: str
-) -> None:
+async def test_misuse_is_refused_and_forgets_no_webhook() -> None:
     sandbox, receiver = changed(), Receiver()
-    with pytest.raises(error, match=text):
-        await sandbox.post_webhooks(**{"target": receiver} | options)
+    refusals: list[tuple[dict[str, Any], str]] = [
+        ({"lose": 1.1}, "ValueError: .*lose must be 0 to 1, not 1.1"),
+        ({"repeat": -0.1}, "ValueError: .*repeat must be 0 to 1, not -0.1"),
+        ({"reorder": "all"}, "TypeError: .*reorder is a share from 0 to 1, not str"),
+        ({"delay": True}, "TypeError: .*delay is a share from 0 to 1, not bool"),
+        ({"delay": float("nan")}, "ValueError: .*delay must be 0 to 1, not nan"),
+        ({"delay_by": 3.0}, "TypeError: .*delay_by is a pair of seconds, the least and the most"),
+        ({"delay_by": (2.0, 1.0)}, "ValueError: .*delay_by is a pair of seconds, the least and the most"),
+        ({"delay_by": (-1.0, 1.0)}, "ValueError: .*delay_by is a pair"),
+        ({"delay_by": (1.0, float("inf"))}, "ValueError: .*delay_by is a pair"),
+        ({"target": 5}, "TypeError: .*posted to a URL or an ASGI app, not to int"),
+        ({"target": b"http://127.0.0.1"}, "TypeError: .*not to bytes"),
+        ({"target": "https://127.0.0.1/"}, "ValueError: .*posted to this machine only"),
+        ({"target": "http://example.com/"}, "ValueError: .*posted to this machine only"),
+        ({"target": "http://127.0.0.1.example.com/"}, "ValueError: .*posted to this machine only"),
+        ({"target": "http://10.0.0.1/"}, "ValueError: .*posted to this machine only"),
+        ({"target": "http://a:b@127.0.0.1/"}, "ValueError: .*no user, no https"),
+        ({"target": "127.0.0.1:80"}, "ValueError: .*posted to this machine only"),
+        ({"target": ""}, "ValueError: .*posted to this machine only"),
+        ({"target": "http://127.0.0.1/a\r\nX: y"}, "ValueError: .*only characters that a URL may have"),
+        ({"target": "http://127.0.0.1/a b"}, "ValueError: .*only characters that a URL may have"),
+        ({"target": "http://127.0.0.1:many/"}, "ValueError: .*Port"),
+    ]
+    for options, text in refusals:
+        with pytest.raises((TypeError, ValueError)) as raised:
+            await sandbox.post_webhooks(**{"target": receiver} | options)
+        assert re.match(text, f"{raised.type.__name__}: {raised.value}"), options
     assert (await sandbox.post_webhooks(receiver)).requests == 1
 
 
@@ -291,7 +283,7 @@ async def test_misuse_is_refused_and_forgets_no_webhook(
 
 
 @pytest.mark.virtual_time
-@pytest.mark.parametrize(("seconds", "delivered"), [(0.0, 2), (1.99, 2), (2.01, 0), (3600.0, 0)])
+@pytest.mark.parametrize(("seconds", "delivered"), [(1.99, 2), (2.01, 0)])
 async def test_a_receiver_has_two_seconds(seconds: float, delivered: int) -> None:
     sandbox, receiver = changed(2), Receiver(seconds=seconds)
     start = asyncio.get_running_loop().time()
@@ -303,10 +295,20 @@ async def test_a_receiver_has_two_seconds(seconds: float, delivered: int) -> Non
     assert (await sandbox.post_webhooks(Receiver())).requests == 0
 
 
-@pytest.mark.parametrize(("status", "delivered"), [(200, 1), (204, 1), (302, 0), (404, 0), (500, 0)])
-async def test_only_a_success_is_an_answer(status: int, delivered: int) -> None:
-    posted = await changed().post_webhooks(Receiver(status=status))
-    assert (posted.delivered, posted.discarded) == (delivered, 1 - delivered)
+@pytest.mark.virtual_time
+async def test_an_app_that_reads_on_after_the_body_has_two_seconds_too() -> None:
+    async def greedy(scope: Scope, receive: Receive, send: Send) -> None:
+        while True:
+            await receive()
+
+    posted = await changed().post_webhooks(greedy)
+    assert (posted.requests, posted.discarded) == (1, 1)
+
+
+async def test_only_a_response_of_success_is_a_delivery() -> None:
+    for status, delivered in ((200, 1), (299, 1), (300, 0), (500, 0)):
+        posted = await changed().post_webhooks(Receiver(status=status))
+        assert (posted.delivered, posted.discarded) == (delivered, 1 - delivered)
 
 
 async def test_an_app_of_this_process_sees_a_post_of_json_and_its_bug_is_raised() -> None:
