@@ -25,7 +25,7 @@ import httpx
 from aiodataloader import DataLoader
 
 from statuslookup import MessageStatus, SMSFire, StatusClient
-from statuslookup.providers.smsfire.answers import read
+from statuslookup.providers.smsfire.reading import read
 from statuslookup.sandbox import Sandbox
 
 COROUTINES = 10_000

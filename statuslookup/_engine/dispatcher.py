@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
-from typing import Generic, cast
+from typing import Any, Generic, cast
 
 from .._clock import Clock, Timer
 from .._http import Progress
@@ -53,7 +53,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self._clock = clock
         self._context = context
         self._tasks: set[asyncio.Task[None]] = set()
-        self._exchanges: dict[Batch[KeyT, AnswerT], _UnderWay] = {}
+        self._under_way: dict[Batch[KeyT, AnswerT], _UnderWay] = {}
         self._asker: asyncio.Task[None] | None = None
         self._asked_at = 0.0
         self._timer: Timer | None = None
@@ -166,12 +166,18 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         batch.asked_at, batch.sealed_at = asked_at, self._clock.time()
         self.seconds_paced += batch.sealed_at - asked_at
         self.keys_sent += len(batch.open_keys)
-        self._exchanges[batch] = _UnderWay(cast("asyncio.Task[None]", asyncio.current_task()))
         self.wake()
-        return self._provider.exchange(batch.keys())
+        exchange = self._provider.exchange(batch.keys())
+        self._under_way[batch] = _UnderWay(exchange, cast("asyncio.Task[None]", asyncio.current_task()))
+        return exchange
 
     def _end(self, batch: Batch[KeyT, AnswerT]) -> None:
-        del self._exchanges[batch]
+        under_way = self._under_way.pop(batch, None)
+        if under_way is not None:
+            try:
+                under_way.exchange.close()
+            except Exception as error:  # noqa: BLE001 # a provider's generator may raise anything
+                self._fail(batch, error)
         self._source.over(batch)
         if batch.open_keys:
             # It was too late to send anything for them.
@@ -184,7 +190,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         """Send the request, tell the slot what came of it, and return that; ``None`` if nothing was sent."""
         if request is None or slot.is_late:
             return None
-        progress = self._exchanges[batch].progress = Progress()
+        progress = self._under_way[batch].progress = Progress()
         self.requests += 1
         started_at = self._clock.time()
         reply: Reply
@@ -221,7 +227,6 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         else:
             if batch.is_wanted:
                 return step
-            exchange.close()
             self._open_keys.forget(batch)
             return None
         self._settle(batch, outcomes)
@@ -260,7 +265,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
     def give_up(self, batch: Batch[KeyT, AnswerT]) -> None:
         """End the exchange of a batch that nobody waits for any more."""
         self._open_keys.forget(batch)
-        under_way = self._exchanges.get(batch)
+        under_way = self._under_way.get(batch)
         if under_way is not None:
             under_way.end()
 
@@ -311,7 +316,8 @@ class Dispatcher(Generic[KeyT, AnswerT]):
 class _UnderWay:
     """An exchange that is under way, and how far its request is."""
 
-    def __init__(self, task: asyncio.Task[None]) -> None:
+    def __init__(self, exchange: Exchange[Any, Any], task: asyncio.Task[None]) -> None:
+        self.exchange = exchange
         self._task = task
         self.progress = Progress()
 

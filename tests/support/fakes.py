@@ -80,11 +80,13 @@ class FakeLimiter:
         self.gate.set()
         self.error: BaseException | None = None
         self.waiting = 0
+        self.replies: list[object] = []
 
     def slot(self) -> "FakeLimiter":
         return self
 
-    def done(self, reply: object) -> None: ...
+    def done(self, reply: object) -> None:
+        self.replies.append(reply)
 
     async def __aenter__(self) -> "FakeLimiter":
         self.waiting += 1

@@ -1,66 +1,24 @@
-"""What SMSFire's JSON says of messages, and which of the keys that were asked for each item is about.
+"""Which of the keys that were asked for each item of a response is about.
 
-Source of every fact here: SMSFire, "Consulta Status" and "Código de status".
+Source of every fact here: SMSFire, "Consulta Status".
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import attrs
-
-from ..._model import CustomId, DeliveryState, MessageKey, MessageStatus
+from ..._model import CustomId, MessageKey, MessageStatus
 from ..._wire import Response
 from ...errors import DecodeError
 from ..base import Outcomes, error_of, items_of
-from ..fields import date, integer, reader, required, text
+from ..fields import integer, text
+from .reading import read
 
 NAME = "SMSFire"
 MAX_ITEMS = 200
 """The most items of a response."""
 
-_STATE_BY_CODE = {
-    0: DeliveryState.PENDING,
-    1: DeliveryState.SENT,
-    2: DeliveryState.DELIVERED,
-    3: DeliveryState.UNDELIVERED,
-    4: DeliveryState.REJECTED,
-    5: DeliveryState.EXPIRED,
-}
-_STATE_BY_NAME = {state.name: state for state in DeliveryState} | {"ACCEPTED": DeliveryState.SENT}
 _NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-def _state_by_code(code: Any, _: object) -> DeliveryState:
-    return _STATE_BY_CODE.get(code, DeliveryState.UNKNOWN)
-
-
-_read_fields = reader(
-    MessageStatus,
-    {
-        "id": ("id", required(integer)),
-        "custom_id": ("customId", text),
-        "instance_token": ("instanceToken", text),
-        "message_type": ("messageType", text),
-        "country": ("country", text),
-        "phone": ("phone", text),
-        "status_code": ("statusCode", integer),
-        "status_name": ("statusName", text),
-        "status_date": ("statusDate", date),
-        "sent_date": ("sentDate", date),
-        "state": ("statusCode", _state_by_code),
-    },
-)
-
-
-def read(item: Any) -> MessageStatus:
-    """Return the status that an item of SMSFire's JSON is, or say in a ``ValueError`` why it is none."""
-    status = _read_fields(item)
-    if status.state is DeliveryState.UNKNOWN:
-        # READ has a name but no published code, and more may come: what the code does not say, the name may.
-        by_name = _STATE_BY_NAME.get((status.status_name or "").upper(), DeliveryState.UNKNOWN)
-        return attrs.evolve(status, state=_STATE_BY_CODE.get(cast("int", status.status_code), by_name))
-    return status
 
 
 def decode_error(message: str, *problems: str) -> DecodeError:

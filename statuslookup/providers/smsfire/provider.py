@@ -15,7 +15,8 @@ from ..._wire import PLACEHOLDER, Request, Response, Secret
 from ..base import Exchange, items_of
 from ..bisection import Bisection, Settled
 from ..environment import read_environment, require
-from .answers import MAX_ITEMS, NAME, Answers, decode_error, read
+from .answers import MAX_ITEMS, NAME, Answers, decode_error
+from .reading import read
 
 _AUTHORIZATION = f"Basic {PLACEHOLDER}"
 _BASE_URL = "https://api-v2.smsfire.com.br"

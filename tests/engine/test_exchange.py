@@ -8,7 +8,7 @@ import pytest
 
 from statuslookup import LookupTimeoutError, ProviderError, RetryPolicy, ServerError, StatusLookupError
 from statuslookup._wire import Request, Response
-from tests.support.fakes import FakeLimiter, FakeServer, Tens, client_of, now, other_tasks
+from tests.support.fakes import FakeLimiter, FakeServer, Tens, client_of, now, other_tasks, ticks
 
 pytestmark = pytest.mark.virtual_time
 
@@ -203,38 +203,41 @@ async def test_who_joins_keeps_an_exchange_going() -> None:
     assert server.batches == [[1], [2], [3]]
 
 
-async def test_a_slot_in_which_nothing_is_sent_is_not_left_as_if_an_answer_had_come() -> None:
-    class Watched(FakeLimiter):
-        def __init__(self) -> None:
-            super().__init__()
-            self.left_by: list[object] = []
-
-        async def __aexit__(self, kind: object = None, *_: object) -> None:
-            self.left_by.append(kind)
-
-    limiter = Watched()
+async def test_an_exchange_that_nobody_waits_for_gives_up_its_place_at_the_limiter() -> None:
+    limiter = FakeLimiter()
     server = FakeServer()
     async with client_of(server, Told(one_by_one), limiter=limiter) as client:
         both = [asyncio.create_task(client.get(key)) for key in (1, 2)]
         await asyncio.sleep(0.01)
         limiter.gate.clear()
         assert await both[0] == 10
+        assert limiter.waiting == 1
         both[1].cancel()
         await asyncio.wait(both)
-        limiter.gate.set()
-        await asyncio.sleep(1)
-        assert other_tasks() == set()
+        await ticks()
+        assert (limiter.waiting, other_tasks()) == (0, set())
     assert server.batches == [[1]]
-    assert len(limiter.left_by) == 2
-    assert limiter.left_by[0] is None
-    assert limiter.left_by[1] is not None
 
 
-async def test_a_request_that_was_sent_ends_also_if_nobody_waits() -> None:
+async def test_a_slot_in_which_nothing_is_sent_is_left_untold() -> None:
+    def known(keys: Sequence[int]) -> Steps:
+        yield {key: 10 * key for key in keys}
+        return {}
+
+    limiter = FakeLimiter()
+    server = FakeServer()
+    async with client_of(server, Told(known), limiter=limiter) as client:
+        assert await client.get(1) == 10
+        assert limiter.replies == []
+    async with client_of(server, Told(one_by_one), limiter=limiter) as client:
+        assert await client.get(1) == 10
+    assert [getattr(reply, "status_code", None) for reply in limiter.replies] == [200]
+
+
+async def test_a_request_that_was_sent_is_ended_if_nobody_waits() -> None:
     server = FakeServer(latency=3.0)
     async with client_of(server, Told(one_by_one)) as client:
         await look_up(client, [1, 2], timeout=1.0)
-        await asyncio.sleep(2.1)
-        assert (server.answered, server.requests) == (1, 1)
-        # It does not wait for a slot that it has no use for.
+        await ticks()
         assert other_tasks() == set()
+    assert (server.answered, server.requests) == (0, 1)

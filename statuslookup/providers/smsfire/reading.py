@@ -1,0 +1,101 @@
+"""What an item of SMSFire's JSON says of a message.
+
+Source of every fact here: SMSFire, "Consulta Status" and "Código de status".
+"""
+
+from datetime import datetime
+from typing import Any, cast
+
+import attrs
+
+from ..._model import DeliveryState, MessageStatus
+from ..fields import date, integer, reader, required, text
+
+_STATE_BY_CODE = {
+    0: DeliveryState.PENDING,
+    1: DeliveryState.SENT,
+    2: DeliveryState.DELIVERED,
+    3: DeliveryState.UNDELIVERED,
+    4: DeliveryState.REJECTED,
+    5: DeliveryState.EXPIRED,
+}
+_STATE_BY_NAME = {state.name: state for state in DeliveryState} | {"ACCEPTED": DeliveryState.SENT}
+
+
+def read(item: Any) -> MessageStatus:
+    """Return the status that an item of SMSFire's JSON is, or say in a ``ValueError`` why it is none."""
+    return _read_documented(item) or _read_carefully(item)
+
+
+class _Draft(MessageStatus):
+    """A status that is filled in field by field; as a frozen one it would take twice as long to make."""
+
+    __slots__ = ()
+    __setattr__ = object.__setattr__
+    # Without this one, too, Python takes the slow way to every field.
+    __delattr__ = object.__delattr__
+
+
+def _read_documented(item: Any) -> MessageStatus | None:
+    """Return the status of an item that is just as documented; ``None`` leaves any other to the careful way.
+
+    It says the same as the careful way, in a quarter of the time: nearly all items are as documented.
+    """
+    if type(item) is not dict:
+        return None
+    get = item.get
+    id, custom_id, code, name = get("id"), get("customId"), get("statusCode"), get("statusName")
+    token, kind, country, phone = get("instanceToken"), get("messageType"), get("country"), get("phone")
+    status_date, sent_date = get("statusDate"), get("sentDate")
+    state = _STATE_BY_CODE.get(code) if type(code) is int else None
+    if not (
+        state is not None
+        and type(id) is int
+        and (custom_id is None or type(custom_id) is str)
+        and type(name) is type(token) is type(kind) is type(country) is type(phone) is str
+        and type(status_date) is type(sent_date) is str
+    ):
+        return None
+    try:
+        changed_at, sent_at = datetime.fromisoformat(status_date), datetime.fromisoformat(sent_date)
+    except ValueError:
+        return None
+    if changed_at.tzinfo is None or sent_at.tzinfo is None:
+        return None
+    draft = cast("Any", _Draft.__new__(_Draft))
+    draft.id, draft.custom_id, draft.instance_token, draft.message_type = id, custom_id, token, kind
+    draft.country, draft.phone, draft.status_code, draft.status_name = country, phone, code, name
+    draft.status_date, draft.sent_date, draft.state = changed_at, sent_at, state
+    draft.__class__ = MessageStatus
+    return cast("MessageStatus", draft)
+
+
+def _state_by_code(code: Any, _: object) -> DeliveryState:
+    return _STATE_BY_CODE.get(code, DeliveryState.UNKNOWN)
+
+
+_read_fields = reader(
+    MessageStatus,
+    {
+        "id": ("id", required(integer)),
+        "custom_id": ("customId", text),
+        "instance_token": ("instanceToken", text),
+        "message_type": ("messageType", text),
+        "country": ("country", text),
+        "phone": ("phone", text),
+        "status_code": ("statusCode", integer),
+        "status_name": ("statusName", text),
+        "status_date": ("statusDate", date),
+        "sent_date": ("sentDate", date),
+        "state": ("statusCode", _state_by_code),
+    },
+)
+
+
+def _read_carefully(item: Any) -> MessageStatus:
+    status = _read_fields(item)
+    if status.state is DeliveryState.UNKNOWN:
+        # READ has a name but no published code, and more may come: what the code does not say, the name may.
+        by_name = _STATE_BY_NAME.get((status.status_name or "").upper(), DeliveryState.UNKNOWN)
+        return attrs.evolve(status, state=_STATE_BY_CODE.get(cast("int", status.status_code), by_name))
+    return status
