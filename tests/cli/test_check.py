@@ -61,7 +61,7 @@ def test_digits_can_be_custom_ids(url: str) -> None:
 
 def test_stories(url: str) -> None:
     source = "idMessage,name\nSTORY1,a\nnone,b\n"
-    result = run("check", "green", "-", "--api-url", url, "--rate", "off", input=source)
+    result = run("check", "greenapi", "-", "--api-url", url, "--rate", "off", input=source)
     found, unknown = rows(result.stdout)
     assert (found["state"], found["recipients"], found["read"], found["name"]) == ("DELIVERED", 2, 1, "a")
     assert [receipt["state"] for receipt in found["receipts"]] == ["READ", "DELIVERED"]
@@ -256,7 +256,7 @@ def test_an_empty_file_asks_nothing(url: str, tmp_path: Path, name: str, sandbox
 
 
 def test_digits_as_custom_ids_are_only_smsfires(url: str) -> None:
-    result = run("check", "green", "-", "--custom-ids", "--api-url", url, input="STORY1\n")
+    result = run("check", "greenapi", "-", "--custom-ids", "--api-url", url, input="STORY1\n")
     assert result.exit_code == 2
     assert "--custom-ids is SMSFire's" in result.stderr
 

@@ -184,7 +184,8 @@ def test_a_story_is_as_far_as_its_last_recipient(
 
 @pytest.mark.parametrize("state", list(DeliveryState))
 def test_recipients_who_are_all_as_far_are_the_storys_state(state: DeliveryState) -> None:
-    assert StatusStatistic(id_message="B", receipts=(Receipt(participant="a", state=state),) * 2).state is state
+    receipts = (Receipt(participant="a", state=state),) * 2
+    assert StatusStatistic(id_message="B", receipts=receipts).state is state
 
 
 # --- RateLimit and ClientStats --------------------------------------------------------------------

@@ -1,162 +1,22 @@
-"""What a check writes: one row for each row of the input, as JSON Lines or CSV, and the way back."""
+"""Rows become bytes, as JSON Lines or CSV, and the way back."""
 
 import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Generic, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
-from attrs import frozen
-
-from ..._model import AnswerT, CustomId, DeliveryState, KeyT, MessageStatus, StatusStatistic
-from .rows import InputError, Row, unique
+from .lines import InputError
+from .results import ERROR, STATE
+from .rows import unique
 
 _MORE = "more"
-_LINE = "line"
-_ERROR = "error"
 _OTHER_COLUMNS = "it has other columns than this check would write"
 # Whole cells, each with its comma, and then the beginning of one; a quote is only where a cell begins.
 _BEGUN_RECORD = re.compile(
     rb"""(?:(?:"[^"]*+(?:""[^"]*+)*+"|[^",\r\n]*+),)*+(?:"[^"]*+(?:""[^"]*+)*+"?|[^",\r\n]*+)"""
 )
-
-# Without the instance's token: no message is found by it, and a result is a file that people pass on.
-_SMSFIRE_FIELDS = (
-    "id",
-    "custom_id",
-    "state",
-    "status_code",
-    "status_name",
-    "status_date",
-    "sent_date",
-    "message_type",
-    "country",
-    "phone",
-)
-_GREENAPI_FIELDS = (
-    "id_message",
-    "state",
-    "recipients",
-    "sent",
-    "delivered",
-    "read",
-    "failed",
-    "receipts",
-    "problems",
-)
-# From the one who is least far: a story is as far as its last recipient.
-_PROGRESS = (
-    DeliveryState.UNKNOWN,
-    DeliveryState.PENDING,
-    DeliveryState.SENT,
-    DeliveryState.FAILED,
-    DeliveryState.DELIVERED,
-    DeliveryState.READ,
-)
-
-
-@frozen(kw_only=True)
-class Fields(Generic[AnswerT]):
-    """What the answers of one provider have, by the names of columns."""
-
-    names: Sequence[str]
-    of: Callable[[AnswerT], dict[str, Any]]
-    """Return the fields; their ``state`` is ``None`` if the answer says that nothing is known."""
-
-
-def _smsfire_fields(status: MessageStatus) -> dict[str, Any]:
-    return {name: _plain(getattr(status, name)) for name in _SMSFIRE_FIELDS}
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _greenapi_fields(statistic: StatusStatistic) -> dict[str, Any]:
-    counts = statistic.counts
-    receipts = [
-        {
-            "participant": receipt.participant,
-            "state": receipt.state,
-            "status": receipt.status,
-            "timestamp": _plain(receipt.timestamp),
-        }
-        for receipt in statistic.receipts
-    ]
-    return {
-        "id_message": statistic.id_message,
-        "state": state_of_statistic(statistic),
-        "recipients": len(statistic.receipts),
-        "sent": counts.get(DeliveryState.SENT, 0),
-        "delivered": counts.get(DeliveryState.DELIVERED, 0),
-        "read": counts.get(DeliveryState.READ, 0),
-        "failed": counts.get(DeliveryState.FAILED, 0),
-        "receipts": receipts,
-        "problems": list(statistic.problems),
-    }
-
-
-def state_of_statistic(statistic: StatusStatistic) -> DeliveryState | None:
-    """Return the state of the recipient who is least far, or ``None`` if nothing is known of any."""
-    counts = statistic.counts
-    if statistic.problems:
-        return DeliveryState.UNKNOWN
-    return next((state for state in _PROGRESS if state in counts), None)
-
-
-SMSFIRE_FIELDS: Fields[MessageStatus] = Fields(names=_SMSFIRE_FIELDS, of=_smsfire_fields)
-GREENAPI_FIELDS: Fields[StatusStatistic] = Fields(names=_GREENAPI_FIELDS, of=_greenapi_fields)
-
-
-class Results(Generic[KeyT, AnswerT]):
-    """Makes an output row of an input row and what became of its key.
-
-    All that the input carries comes first, then the answer's fields, then ``error``. Where a column of the
-    input has the name of a field, it takes what the answer says, and stays as it is where that says nothing.
-    """
-
-    def __init__(self, columns: Sequence[str], fields: Fields[AnswerT], *, with_line: bool = False) -> None:
-        self._fields = fields
-        self._with_line = with_line
-        added = [name for name in (*fields.names, _ERROR) if name not in columns]
-        first = [_LINE] if with_line and _LINE not in columns else []
-        self.names = [*first, *columns, *added]
-
-    def found(self, row: Row[KeyT], answer: AnswerT | None) -> tuple[dict[str, Any], DeliveryState | None]:
-        """Return the row of a key that was looked up, and the message's state, ``None`` if it is unknown."""
-        values = self._with_key(row)
-        state: DeliveryState | None = None
-        if answer is not None:
-            fields = self._fields.of(answer)
-            state = fields["state"]
-            values.update((name, value) for name, value in fields.items() if value is not None)
-        values["state"], values[_ERROR] = state, None
-        return values, state
-
-    def failed(self, row: Row[KeyT], error: str) -> dict[str, Any]:
-        """Return the row of a key that could not be looked up; the state that was last known stays."""
-        values = self._with_key(row)
-        values[_ERROR] = error
-        return values
-
-    def skipped(self, row: Row[KeyT]) -> dict[str, Any]:
-        """Return the row of a key that was not asked for: as it came."""
-        return self._begun(row)
-
-    def _begun(self, row: Row[KeyT]) -> dict[str, Any]:
-        values = dict.fromkeys(self.names)
-        values.update(row.values)
-        if self._with_line:
-            values[_LINE] = row.line
-        return values
-
-    def _with_key(self, row: Row[KeyT]) -> dict[str, Any]:
-        values = self._begun(row)
-        if row.column is not None and row.key is not None:
-            values[row.column] = str(row.key) if isinstance(row.key, CustomId) else row.key
-        return values
 
 
 class JsonLines:
@@ -164,7 +24,7 @@ class JsonLines:
 
     header = b""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self) -> None:
         self._encoder = json.JSONEncoder(ensure_ascii=False)
 
     def encode(self, values: Mapping[str, Any]) -> bytes:
@@ -189,7 +49,7 @@ class JsonLines:
     def decode(self, record: bytes) -> dict[str, Any]:
         """Return the values of a record; raise a ``ValueError`` if it is none of this output."""
         values = json.loads(record)
-        if not isinstance(values, dict) or _ERROR not in values or "state" not in values:
+        if not isinstance(values, dict) or ERROR not in values or STATE not in values:
             raise ValueError("not a row of a check")
         return values
 
@@ -270,47 +130,3 @@ def _cell(value: Any) -> str:
 
 
 Encoding: TypeAlias = JsonLines | Csv
-
-
-class Tally:
-    """How many rows there are of each kind."""
-
-    def __init__(self) -> None:
-        self.states: dict[DeliveryState, int] = {}
-        self.unknown = 0
-        self.failed = 0
-        self.skipped = 0
-        self.before = 0
-
-    @property
-    def rows(self) -> int:
-        """All rows, the ones of an earlier run too."""
-        return sum(self.states.values()) + self.unknown + self.failed
-
-    def add_state(self, state: DeliveryState | None) -> None:
-        """Count a row whose message is in that state, or unknown."""
-        if state is None:
-            self.unknown += 1
-        else:
-            self.states[state] = self.states.get(state, 0) + 1
-
-    def add(self, values: Mapping[str, Any]) -> None:
-        """Count a row by what it says itself."""
-        if values.get(_ERROR):
-            self.failed += 1
-        else:
-            state = values.get("state")
-            self.add_state(DeliveryState(state.upper()) if state else None)
-
-
-def line_of(values: Mapping[str, Any]) -> int:
-    """Return the line of the input that an unordered row is about."""
-    return int(values[_LINE])
-
-
-def is_about(values: Mapping[str, Any], row: Row[KeyT]) -> bool:
-    """True if what was written can be about the row of the input."""
-    if row.column is None or row.column not in values:
-        return True
-    key = row.values.get(row.column) if row.key is None else row.key
-    return str(values[row.column]).strip() == str(key).strip()
