@@ -15,10 +15,11 @@ from .._clock import SYSTEM_CLOCK
 from .._engine.retry import RetryPolicy
 from .._model import AnswerT, KeyT
 from ..errors import StatusLookupError
+from ..providers import Provider
 from . import interrupts
 from .display import Bar, bars, counted, reason_of, summary_of
 from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of
-from .options import CREDENTIALS, Service, arguments_of, provider_argument, provider_options, service_of
+from .options import CREDENTIALS, arguments_of, provider_argument, provider_of, provider_options
 from .providers import ENTRIES, Entry
 from .table.cells import large_cells
 from .table.check import Check
@@ -103,14 +104,14 @@ def _output(_: click.Context, parameter: click.Parameter, value: str | None) -> 
 @provider_options
 @click.pass_context
 def check(context: click.Context, /, entry: Entry[Any, Any], file: str, **options: Any) -> None:
-    service = service_of(entry, **options)
+    provider = provider_of(entry, **options)
     if options["custom_ids"] and entry.keys_by_name is None:
         owners = " and ".join(other.brand for other in ENTRIES if other.keys_by_name is not None)
         raise click.UsageError(f"--custom-ids is {owners}'s")
     if options["resume"] and options["output"] is None:
         raise click.UsageError("--resume needs the output file to go on with: -o FILE")
     context.with_resource(large_cells())
-    job = _job_of(context, service, file, options)
+    job = _job_of(context, entry, provider, file, options)
     job.run()
     if job.can_be_asked_again:
         again = _again(entry, **options)
@@ -134,16 +135,21 @@ def _again(entry: Entry[Any, Any], *, output: str, output_format: str | None, **
 
 
 def _job_of(
-    context: click.Context, service: Service[KeyT, AnswerT], file: str, options: Mapping[str, Any]
+    context: click.Context,
+    entry: Entry[KeyT, AnswerT],
+    provider: Provider[KeyT, AnswerT],
+    file: str,
+    options: Mapping[str, Any],
 ) -> "_Job[KeyT, AnswerT]":
     opened = _opened(context, file)
+    keys = (entry.keys_by_name if options["custom_ids"] else None) or entry.keys
+    name = "" if file == "-" else file
     try:
-        source = _source_of(service, opened, file, options)
+        source = Input(Lines(opened.read), keys, provider.check, format=options["input_format"], name=name)
+        _refuse_useless(options, source)
     except InputError as error:
-        raise click.UsageError(f"{'stdin' if file == '-' else file}: {error}") from None
-    results: Results[KeyT, AnswerT] = Results(
-        source.columns, service.entry.columns, with_line=options["unordered"]
-    )
+        raise click.UsageError(f"{name or 'stdin'}: {error}") from None
+    results: Results[KeyT, AnswerT] = Results(source.columns, entry.columns, with_line=options["unordered"])
     encoding = _encoding_of(options, source, results.names)
     sink, resumed = _opened_sink(context, encoding, opened, options)
     check = Check(
@@ -153,10 +159,10 @@ def _job_of(
         resumed=resumed,
         only_open=options["only_open"],
         may_block=opened.size is None,
-        batch=service.provider.max_batch,
+        batch=provider.max_batch,
     )
-    client = StatusClient(service.provider, timeout=options["timeout"], retry=_PATIENT)
-    return _Job(context, service.provider.name, source, check, client, opened.size, options["output"])
+    client = StatusClient(provider, timeout=options["timeout"], retry=_PATIENT)
+    return _Job(context, provider.name, source, check, client, opened.size, options["output"])
 
 
 def _opened(context: click.Context, file: str) -> Opened:
@@ -171,20 +177,14 @@ def _opened(context: click.Context, file: str) -> Opened:
     return opened
 
 
-def _source_of(
-    service: Service[KeyT, AnswerT], opened: Opened, file: str, options: Mapping[str, Any]
-) -> Input[KeyT]:
-    keys = (service.entry.keys_by_name if options["custom_ids"] else None) or service.entry.keys
-    name = "" if file == "-" else file
-    source = Input(
-        Lines(opened.read), keys, service.provider.check, format=options["input_format"], name=name
-    )
-    if options["custom_ids"] and not source.is_empty and source.format != "keys":
+def _refuse_useless(options: Mapping[str, Any], source: Input[Any]) -> None:
+    """Raise an ``InputError`` if an option means nothing for this input."""
+    if source.is_empty:
+        return
+    if options["custom_ids"] and source.format != "keys":
         raise InputError("--custom-ids is for one key a line; name the column custom_id instead")
-    has_states = source.format == "jsonl" or STATE in source.columns
-    if options["only_open"] and not source.is_empty and not has_states:
+    if options["only_open"] and source.format != "jsonl" and STATE not in source.columns:
         raise InputError("--only-open needs a column 'state'")
-    return source
 
 
 def _encoding_of(options: Mapping[str, Any], source: Input[Any], names: Sequence[str]) -> Encoding:

@@ -14,7 +14,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .._clock import SYSTEM_CLOCK
 from .._model import AnswerT, ClientStats, DeliveryState, KeyT, Outcome, RateLimit
 from .providers import Line
 from .table.results import Tally
@@ -54,13 +53,7 @@ def bars(
 class LookingProgress(Progress):
     """Progress bars that look for themselves how far it is."""
 
-    def __init__(
-        self,
-        console: Console,
-        look: Callable[[], Sequence[Bar]],
-        *,
-        clock: Callable[[], float] = SYSTEM_CLOCK.time,
-    ) -> None:
+    def __init__(self, console: Console, look: Callable[[], Sequence[Bar]]) -> None:
         self._look = look
         super().__init__(
             TextColumn("{task.description}"),
@@ -69,7 +62,6 @@ class LookingProgress(Progress):
             TextColumn("{task.fields[pace]}"),
             _TimeColumn(),
             console=console,
-            get_time=clock,
         )
         for bar in look():
             self.add_task(bar.name, total=bar.total, completed=bar.completed, done="", pace="")

@@ -2,19 +2,19 @@
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic
+from typing import Any
 
 import click
-from attrs import frozen
 from rich.console import Console
 
 from .._client import StatusClient
 from .._model import AnswerT, KeyT, Outcome
 from ..errors import IncompleteError, StatusLookupError
+from ..providers import Provider
 from .display import table_of
 from .exit_codes import EXIT_CODES, FAILED, REFUSED, UNREACHABLE, USED_UP, exit_code_of
 from .interrupts import run_async
-from .options import CREDENTIALS, Service, provider_argument, provider_options, service_of
+from .options import CREDENTIALS, provider_argument, provider_of, provider_options
 from .providers import ENTRIES, Entry
 from .table.encodings import JsonLines
 from .table.results import Results
@@ -43,46 +43,39 @@ Examples:
 def get(
     context: click.Context, /, entry: Entry[Any, Any], keys: Sequence[str], as_json: bool, **options: Any
 ) -> None:
-    service = service_of(entry, **options)
+    provider = provider_of(entry, **options)
     if sys.stdout is None:
         raise click.UsageError("stdout is closed")
-    asked = _read(service, keys)
-    outcomes = run_async(lambda: _look_up(service, list(asked), options["timeout"]))
+    asked = _read(entry, provider, keys)
+    outcomes = run_async(lambda: _look_up(provider, list(asked), options["timeout"]))
     if as_json or not sys.stdout.isatty():
-        _write_json(entry, [(asked[outcome.key].row, outcome) for outcome in outcomes])
+        _write_json(entry, [(asked[outcome.key][1], outcome) for outcome in outcomes])
     else:
-        Console().print(
-            table_of([(asked[outcome.key].text, outcome) for outcome in outcomes], entry.lines_of)
-        )
+        Console().print(table_of([(asked[outcome.key][0], outcome) for outcome in outcomes], entry.lines_of))
     context.exit(_report(entry, outcomes))
 
 
-@frozen
-class _Asked(Generic[KeyT]):
-    """A key as it was written, and the row that it would be in a file."""
-
-    text: str
-    row: Row[KeyT]
-
-
-def _read(service: Service[KeyT, Any], texts: Sequence[str]) -> dict[KeyT, _Asked[KeyT]]:
-    asked: dict[KeyT, _Asked[KeyT]] = {}
+def _read(
+    entry: Entry[KeyT, AnswerT], provider: Provider[KeyT, AnswerT], texts: Sequence[str]
+) -> dict[KeyT, tuple[str, Row[KeyT]]]:
+    """Return each key with how it was written, and with the row that it would be in a file."""
+    asked: dict[KeyT, tuple[str, Row[KeyT]]] = {}
     for number, text in enumerate(texts, 1):
         try:
-            column, key = service.entry.keys.of_argument(text)
-            key = service.provider.check(key)
+            column, key = entry.keys.of_argument(text)
+            key = provider.check(key)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="KEY") from None
-        asked[key] = _Asked(text, Row(line=number, end=0, values={}, column=column, key=key))
+        asked[key] = text, Row(line=number, end=0, values={}, column=column, key=key)
     return asked
 
 
 async def _look_up(
-    service: Service[KeyT, AnswerT], keys: Sequence[KeyT], timeout: float
+    provider: Provider[KeyT, AnswerT], keys: Sequence[KeyT], timeout: float
 ) -> list[Outcome[KeyT, AnswerT]]:
     statuses: Mapping[KeyT, AnswerT | None]
     errors: Mapping[KeyT, StatusLookupError] = {}
-    async with StatusClient(service.provider, timeout=timeout) as client:
+    async with StatusClient(provider, timeout=timeout) as client:
         try:
             statuses = await client.get_many(keys)
         except IncompleteError as error:

@@ -4,10 +4,9 @@ import os
 import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import click
-from attrs import frozen
 
 from .._model import AnswerT, KeyT, RateLimit
 from ..providers import Provider
@@ -100,18 +99,10 @@ def arguments_of(options: Mapping[str, Any]) -> list[str]:
     return [part for name, value in given.items() if value is not None for part in (name, str(value))]
 
 
-@frozen(kw_only=True)
-class Service(Generic[KeyT, AnswerT]):
-    """A provider with somebody's credentials, and what the command line knows of it."""
-
-    entry: Entry[KeyT, AnswerT]
-    provider: Provider[KeyT, AnswerT]
-
-
-def service_of(
+def provider_of(
     entry: Entry[KeyT, AnswerT], *, rate: Rate, env_file: str | None, **options: Any
-) -> Service[KeyT, AnswerT]:
-    """Return the service with the credentials of the environment, or say in a usage error what is wrong."""
+) -> Provider[KeyT, AnswerT]:
+    """Return the provider with the credentials of the environment, or say in a usage error what is wrong."""
     environ = {**os.environ, **({} if env_file is None else read_env_file(env_file))}
     for other in ENTRIES:
         if other is not entry and options[other.url_parameter] is not None:
@@ -124,7 +115,7 @@ def service_of(
     if rate is not None:
         wanted["rate_limit"] = None if rate == "off" else rate
     try:
-        return Service(entry=entry, provider=entry.make(environ, **wanted))
+        return entry.make(environ, **wanted)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 

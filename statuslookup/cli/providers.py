@@ -46,17 +46,6 @@ class Line:
     recipient: str
 
 
-@frozen(kw_only=True)
-class Invention:
-    """What the command ``sandbox`` has for people who try a provider."""
-
-    in_words: str
-    add: "Callable[[Sandbox, int, bool], None]"
-    """Adds it to a sandbox: so many messages, and with or without the rate limit."""
-    commands: Sequence[str]
-    """How to ask for it; ``{url}`` is where the sandbox is, ``{messages}`` how many there are."""
-
-
 @frozen(kw_only=True, eq=False)
 class Entry(Generic[KeyT, AnswerT]):
     """All that the command line knows of one provider. As a text, it is its word."""
@@ -80,7 +69,12 @@ class Entry(Generic[KeyT, AnswerT]):
     columns: columns.Columns[AnswerT]
     lines_of: Callable[[AnswerT], Iterable[Line]]
     """Returns the lines of an answer; none if nothing is known."""
-    invention: Invention
+    invented: str
+    """What the command ``sandbox`` has for people who try the provider, in words."""
+    invent: "Callable[[Sandbox, int, bool], None]"
+    """Adds that to a sandbox: so many messages, with the rate limit or without."""
+    trial: Sequence[str]
+    """Commands that ask for it; ``{url}`` is where the sandbox is, ``{messages}`` how many there are."""
 
     @property
     def url_parameter(self) -> str:
@@ -132,7 +126,7 @@ def _line_of_status(status: MessageStatus) -> list[Line]:
     return [Line(status.state, " ".join(words), status.status_date, status.phone or "")]
 
 
-def _add_messages(sandbox: "Sandbox", messages: int, _: bool) -> None:
+def _invent_messages(sandbox: "Sandbox", messages: int, _: bool) -> None:
     for id in range(1, messages + 1):
         state = _INVENTED_STATES[id % len(_INVENTED_STATES)]
         sandbox.add_message(id, custom_id=f"campaign-{id:06d}", state=state)
@@ -150,14 +144,12 @@ SMSFIRE: Entry[MessageKey, MessageStatus] = Entry(
     key_in_words=f"SMSFire's id, or {_CUSTOM} and a customId",
     columns=columns.SMSFIRE,
     lines_of=_line_of_status,
-    invention=Invention(
-        in_words="ids from 1, customIds campaign-000001 and so on",
-        add=_add_messages,
-        commands=(
-            "export SMSFIRE_TOKEN=sandbox",
-            f"statuslookup get smsfire 1 {_CUSTOM}campaign-000002 --base-url {{url}}",
-            "seq {messages} | statuslookup check smsfire - --base-url {url}",
-        ),
+    invented="ids from 1, customIds campaign-000001 and so on",
+    invent=_invent_messages,
+    trial=(
+        "export SMSFIRE_TOKEN=sandbox",
+        f"statuslookup get smsfire 1 {_CUSTOM}campaign-000002 --base-url {{url}}",
+        "seq {messages} | statuslookup check smsfire - --base-url {url}",
     ),
 )
 
@@ -176,7 +168,7 @@ def _lines_of_story(statistic: StatusStatistic) -> list[Line]:
     ]
 
 
-def _add_stories(sandbox: "Sandbox", _: int, has_limit: bool) -> None:
+def _invent_stories(sandbox: "Sandbox", _: int, has_limit: bool) -> None:
     instance = sandbox.add_instance() if has_limit else sandbox.add_instance(rate_limit=None)
     sent, delivered, read = DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.READ
     for number in range(1, 11):
@@ -201,13 +193,11 @@ GREENAPI: Entry[str, StatusStatistic] = Entry(
     key_in_words="GREEN-API's idMessage",
     columns=columns.GREENAPI,
     lines_of=_lines_of_story,
-    invention=Invention(
-        in_words="ten stories of GREEN-API, STORY01 to STORY10",
-        add=_add_stories,
-        commands=(
-            "export GREEN_API_ID_INSTANCE=1101000001 GREEN_API_TOKEN=sandbox",
-            "statuslookup get greenapi STORY01 --api-url {url}",
-        ),
+    invented="ten stories of GREEN-API, STORY01 to STORY10",
+    invent=_invent_stories,
+    trial=(
+        "export GREEN_API_ID_INSTANCE=1101000001 GREEN_API_TOKEN=sandbox",
+        "statuslookup get greenapi STORY01 --api-url {url}",
     ),
 )
 

@@ -13,7 +13,7 @@ from .providers import ENTRIES
 
 _HELP = f"""Run an imitation of {" and ".join(entry.brand for entry in ENTRIES)} until Ctrl-C.
 
-Its messages are invented: {", and ".join(entry.invention.in_words for entry in ENTRIES)}. It needs no
+Its messages are invented: {", and ".join(entry.invented for entry in ENTRIES)}. It needs no
 account, and nothing leaves this machine.
 
 \b
@@ -40,7 +40,7 @@ def sandbox(context: click.Context, /, port: int, host: str, messages: int, no_l
         from ..sandbox import Sandbox
     imitation = Sandbox(rate_limit=None) if no_limit else Sandbox()
     for entry in ENTRIES:
-        entry.invention.add(imitation, messages, not no_limit)
+        entry.invent(imitation, messages, not no_limit)
     try:
         served_at = context.with_resource(imitation.serve(host, port))
     except OSError as error:
@@ -71,6 +71,5 @@ The sandbox answers at {url} until Ctrl-C. statuslookup gives credentials to an 
 """
     text = f"The sandbox answers at {url} until Ctrl-C. From another shell:\n"
     for entry in ENTRIES:
-        commands = "\n".join(f"  {command}" for command in entry.invention.commands)
-        text += f"\n{commands.format(url=url, messages=messages)}\n"
+        text += "".join(f"\n  {command}" for command in entry.trial).format(url=url, messages=messages) + "\n"
     return text

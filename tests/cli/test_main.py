@@ -65,20 +65,19 @@ def test_a_provider_that_fails_once_among_answers_is_1(url: str, sandbox: Sandbo
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
 @pytest.mark.parametrize(
-    ("arguments", "exit_code", "problem"),
+    ("arguments", "closed", "exit_code", "problem"),
     [
-        (["get", "smsfire", "1"], 2, "stdout is closed"),
-        (["check", "smsfire", "-"], 2, "stdout is closed; write to a file: -o FILE"),
-        (
-            ["check", "smsfire", "-", "-o", "/dev/full"],
-            1,
-            "Nothing was written to /dev/full. Repeat the command.",
-        ),
+        (["get", "smsfire", "1"], ">&-", 2, "stdout is closed"),
+        (["check", "smsfire", "-"], ">&-", 2, "stdout is closed; write to a file: -o FILE"),
+        (["check", "smsfire", "-"], "<&-", 2, "stdin is closed"),
+        (["check", "smsfire", "-", "-o", "/dev/full"], ">&-", 1, "written to /dev/full. Repeat the command."),
     ],
 )
-def test_a_closed_stdout_is_one_line(url: str, arguments: list[str], exit_code: int, problem: str) -> None:
+def test_a_closed_stream_is_one_line(
+    url: str, arguments: list[str], closed: str, exit_code: int, problem: str
+) -> None:
     command = [sys.executable, "-m", "statuslookup", *arguments, "--base-url", url]
-    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *command]
     done = subprocess.run(
         shell, env=environment(**CREDENTIALS), input="1\n", stderr=subprocess.PIPE, text=True, timeout=60
     )

@@ -91,7 +91,8 @@ class Check(Generic[KeyT, AnswerT]):
                 self._flush()
         if self._problem is not None:
             raise self._problem
-        self._sink.finish()
+        # Without any row there is a header, and no more of what was there before.
+        self._sink.write(b"")
 
     async def _keys(self) -> AsyncGenerator[KeyT, None]:
         number = 0

@@ -4,7 +4,7 @@ import csv
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Generic, Literal, TypeAlias, cast
+from typing import Any, Generic, Literal, TypeAlias
 
 from attrs import frozen
 
@@ -87,6 +87,7 @@ class Input(Generic[KeyT]):
         name: str = "",
     ) -> None:
         self.lines = lines
+        self.rows: Iterator[Row[KeyT]]
         self.keyless = 0
         """How many of the rows so far have no key that could be asked for."""
         self.columns: list[str] = []
@@ -97,21 +98,14 @@ class Input(Generic[KeyT]):
         self.format = format or _format_of(first, name, keys)
         source = chain([first] if first else [], lines)
         if self.format == "csv":
-            rows = self._csv_rows(source, _delimiter_of(first, keys) or ",")
+            self.rows = self._csv_rows(source, _delimiter_of(first, keys) or ",")
         elif self.format == "jsonl":
-            rows = self._line_rows(source, self._jsonl_row)
-            one = next(rows, None)
-            if one is not None:
+            self.rows = rows = self._line_rows(source, self._jsonl_row)
+            if (one := next(rows, None)) is not None:
                 self.columns = list(one.values)
-                rows = cast("Iterator[Row[KeyT]]", chain([one], rows))
+                self.rows = chain([one], rows)
         else:
-            rows = self._line_rows(source, self._key_row)
-        self.rows = self._counted(rows)
-
-    def _counted(self, rows: Iterator[Row[KeyT]]) -> Iterator[Row[KeyT]]:
-        for row in rows:
-            self.keyless += row.key is None
-            yield row
+            self.rows = self._line_rows(source, self._key_row)
 
     def _csv_rows(self, source: Iterator[str], delimiter: str) -> Iterator[Row[KeyT]]:
         """Read the header at once, and return the rows behind it."""
@@ -153,13 +147,13 @@ class Input(Generic[KeyT]):
                 yield self._row(line, values, key_columns)
 
     def _torn_row(self, line: int, error: Exception, *, has_open_quote: bool) -> Row[KeyT]:
-        last = self.lines.number
         if isinstance(error, LongLineError):
             problem = str(error)
+        elif has_open_quote:
+            problem = open_quote_in(line, self.lines.number)
         else:
-            problem = open_quote_in(line, last) if has_open_quote else f"not CSV: {error}"
-        where = f"line {line}" if line == last else f"lines {line} to {last}"
-        return Row(line=line, end=self.lines.bytes, values={}, error=f"{where}: {problem}")
+            problem = f"not CSV: {error}"
+        return self._bad_row(problem, line=line, last=self.lines.number)
 
     def _line_rows(self, source: Iterator[str], row_of: Callable[[str], Row[KeyT]]) -> Iterator[Row[KeyT]]:
         """Yield a row for each line that holds something."""
@@ -215,12 +209,15 @@ class Input(Generic[KeyT]):
         problem: object,
         *,
         line: int | None = None,
+        last: int | None = None,
         values: dict[str, Any] | None = None,
         column: str | None = None,
     ) -> Row[KeyT]:
-        """Return a row without a key; its line is the one that was read last unless it is given."""
+        """Return a row without a key: of the line that was read last, or from the given one to ``last``."""
+        self.keyless += 1
         line = self.lines.number if line is None else line
-        error = f"line {line}: {problem}"
+        where = f"line {line}" if last in (None, line) else f"lines {line} to {last}"
+        error = f"{where}: {problem}"
         return Row(line=line, end=self.lines.bytes, values=values or {}, column=column, error=error)
 
 

@@ -18,10 +18,7 @@ class Sink(Protocol):
     """How the rows are to be written."""
 
     def write(self, data: bytes) -> None:
-        """Write it, so that it is there even if the process is killed at once."""
-
-    def finish(self) -> None:
-        """Say that this was all."""
+        """Write it, so that it is there even if the process is killed at once; a header before the first."""
 
 
 class StreamSink:
@@ -37,9 +34,6 @@ class StreamSink:
         with naming("stdout"):
             self._stream.write(header + data)
             self._stream.flush()
-
-    def finish(self) -> None:
-        self.write(b"")
 
 
 class FileSink:
@@ -77,9 +71,6 @@ class FileSink:
             self._cut()
             raise
         self._valid += len(data)
-
-    def finish(self) -> None:
-        self.write(b"")
 
     def close(self) -> None:
         self._file.close()

@@ -200,6 +200,22 @@ async def test_rows_of_a_pipe_are_asked_for_as_they_come() -> None:
 
 
 @pytest.mark.virtual_time
+@pytest.mark.parametrize("may_block", [False, True])
+async def test_an_input_that_cannot_be_read_to_its_end_ends_it(may_block: bool) -> None:
+    pieces, out = iter([b"1\n"]), io.BytesIO()
+
+    def read(_: int) -> bytes:
+        if (piece := next(pieces, None)) is None:
+            raise OSError("broken")
+        return piece
+
+    source = Input(Lines(read), SMSFIRE.keys, lambda key: key)
+    async with client_of(sandbox_of(1)) as client:
+        with pytest.raises(OSError, match="broken"):
+            await check_of(source, out, may_block=may_block).run(client)
+
+
+@pytest.mark.virtual_time
 async def test_refused_credentials_end_it_and_what_is_done_is_written() -> None:
     # Without latency, requests arrive in the order in which they were sent.
     sandbox, out = sandbox_of(10_000, latency=0.0), io.BytesIO()

@@ -47,7 +47,7 @@ def run_to_file(
 
 @pytest.mark.parametrize("csv", [False, True], ids=["jsonl", "csv"])
 def test_a_file_that_was_cut_anywhere_is_resumed_to_the_same_bytes(tmp_path: Path, csv: bool) -> None:
-    content = 'id,note\n1,"a\nb"\nx,"""q"""\n2,São\n3,\n3,again\n'
+    content = 'id,note\n1,"a\nb"\nx,"""q"""\n,no key\n2,São\n3,\n3,again\n'
     sandbox, path = sandbox_of(3, latency=0), tmp_path / "out"
     whole = run_to_file(content, path, sandbox, csv=csv)
     expected = path.read_bytes()
@@ -64,7 +64,7 @@ def test_a_file_that_was_cut_anywhere_is_resumed_to_the_same_bytes(tmp_path: Pat
         check = run_to_file(content, path, sandbox, csv=csv)
         assert path.read_bytes() == expected, size
         assert vars(check.tally) == vars(whole.tally) | {"before": check.tally.before}
-    assert check.tally.before == check.written == 5
+    assert check.tally.before == check.written == 6
 
 
 @pytest.mark.parametrize("csv", [False, True], ids=["jsonl", "csv"])

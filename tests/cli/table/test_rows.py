@@ -74,6 +74,10 @@ def test_json_lines() -> None:
     assert [row.line for row in found] == [1, 3, 4, 5]
 
 
+def test_empty_lines_are_passed_over() -> None:
+    assert [row.line for row in rows("id,n\n\n1,\n\n\n2,\n")] == [3, 6]
+
+
 def test_names_of_columns_are_made_unique() -> None:
     source = read("id,,id,note,note\n1,a,2,b,c\n")
     assert source.columns == ["id", "column_2", "id_2", "note", "note_2"]
