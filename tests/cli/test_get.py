@@ -49,11 +49,3 @@ def test_no_color_means_no_colours(url: str) -> None:
         shown = read_terminal(terminal)
     assert "READ" in shown
     assert "\x1b[3" not in shown
-
-
-@needs_terminals
-def test_a_story_on_a_terminal_has_a_line_for_each_recipient(url: str) -> None:
-    with show("get", "greenapi", "STORY1", "--api-url", url) as (_, terminal):
-        shown = read_terminal(terminal)
-    assert shown.count("STORY1") == 2
-    assert shown.count("@c.us") == 2

@@ -4,7 +4,9 @@ import signal
 
 import pytest
 
+from statuslookup.cli.providers import ENTRIES
 from statuslookup.cli.sandbox import _how_to_use
+from statuslookup.sandbox import Sandbox
 from tests.support.commands import run
 from tests.support.processes import finish, needs_signals, start
 
@@ -38,6 +40,17 @@ The sandbox answers at {url} until Ctrl-C. From another shell:
 Interrupted.
 """
     )
+
+
+@pytest.mark.parametrize("has_limit", [True, False])
+def test_it_has_messages_of_every_state_and_stories(has_limit: bool) -> None:
+    sandbox = Sandbox()
+    for entry in ENTRIES:
+        entry.invent(sandbox, 10, has_limit)
+    assert len(sandbox.messages) == 10
+    assert len({message.state for message in sandbox.messages.values()}) == 7
+    (instance,) = sandbox.instances.values()
+    assert (len(instance.statistics), instance.rate_limit is not None) == (10, has_limit)
 
 
 def test_only_commands_that_work_are_printed() -> None:

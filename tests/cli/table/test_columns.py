@@ -30,25 +30,14 @@ def test_every_field_of_a_status_but_a_token_is_written() -> None:
 
 def test_a_story_is_its_receipts_and_how_many_there_are_of_each() -> None:
     statistic = StatusStatistic(id_message="B", receipts=RECEIPTS, problems=("x",))
-    assert columns.GREENAPI.of(statistic) == {
-        "id_message": "B",
-        "state": "UNKNOWN",
-        "recipients": 2,
-        "sent": 1,
-        "delivered": 0,
-        "read": 1,
-        "failed": 0,
-        "receipts": [
-            {
-                "participant": "a@c.us",
-                "state": "READ",
-                "status": "read",
-                "timestamp": "2026-01-02T00:00:00+00:00",
-            },
-            {"participant": "b@c.us", "state": "SENT", "status": "sent", "timestamp": None},
-        ],
-        "problems": ["x"],
-    }
+    values = columns.GREENAPI.of(statistic)
+    assert list(values) == list(columns.GREENAPI.names)
+    assert list(values.values())[:7] == ["B", "UNKNOWN", 2, 1, 0, 1, 0]
+    assert [list(receipt.values()) for receipt in values["receipts"]] == [
+        ["a@c.us", "READ", "read", "2026-01-02T00:00:00+00:00"],
+        ["b@c.us", "SENT", "sent", None],
+    ]
+    assert values["problems"] == ["x"]
 
 
 def test_nothing_known_is_no_state() -> None:

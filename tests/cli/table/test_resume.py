@@ -153,3 +153,6 @@ def test_what_was_there_stays_until_there_is_something_better(tmp_path: Path) ->
     sandbox.fault = None
     run_to_file("1\n", path, sandbox, resume=False)
     assert json.loads(path.read_text())["id"] == 1
+    run_to_file("id\n", path, sandbox, resume=False, csv=True)
+    assert path.read_text().startswith("id,custom_id,state,")
+    assert path.read_text().count("\n") == 1
