@@ -15,11 +15,14 @@ from rich.console import Console
 
 from statuslookup import DeliveryState, MessageStatus, SMSFire, StatusClient
 from statuslookup._clock import SYSTEM_CLOCK
-from statuslookup.cli.display import CheckProgress, Progressed, summary_of
+from statuslookup.cli.display import Bar, LookingProgress, counted, summary_of
+from statuslookup.cli.providers import SMSFIRE
 from statuslookup.cli.table.check import Check
-from statuslookup.cli.table.files import StreamSink
-from statuslookup.cli.table.results import SMSFIRE_FIELDS, JsonLines, Results
-from statuslookup.cli.table.rows import Input, Lines, smsfire_keys
+from statuslookup.cli.table.encodings import JsonLines
+from statuslookup.cli.table.lines import Lines
+from statuslookup.cli.table.results import Results
+from statuslookup.cli.table.rows import Input
+from statuslookup.cli.table.sinks import StreamSink
 from statuslookup.sandbox import Sandbox
 
 PICTURE = Path(__file__).parent.parent / "docs" / "check.svg"
@@ -50,18 +53,19 @@ def sandbox_of(messages: int) -> Sandbox:
 async def record(console: Console, base_url: str) -> None:
     content = "id\n" + "".join(f"{id}\n" for id in range(1, MESSAGES + 1)) + "4711 4712\n"
     provider = SMSFire("sandbox", base_url=base_url)
-    source = Input(Lines(io.BytesIO(content.encode()).read), smsfire_keys(provider.check, custom_ids=False))
-    results: Results[Any, MessageStatus] = Results(source.columns, SMSFIRE_FIELDS)
-    encoding = JsonLines(results.names)
-    check = Check(source, results, encoding, StreamSink(io.BytesIO(), encoding))
-
-    def look() -> Progressed:
-        return Progressed(rows=check.tally.rows, before=0, bytes=check.bytes_done)
-
+    source = Input(Lines(io.BytesIO(content.encode()).read), SMSFIRE.keys, provider.check)
+    results: Results[Any, MessageStatus] = Results(source.columns, SMSFIRE.columns)
+    check = Check(source, results, StreamSink(io.BytesIO(), JsonLines()))
     started_at = SYSTEM_CLOCK.time()
+
+    def look() -> list[Bar]:
+        pace = f"{check.tally.rows / (SYSTEM_CLOCK.time() - started_at):,.0f} a second"
+        done = counted(check.tally.rows, "row")
+        return [Bar(provider.name, check.bytes_done, len(content), done, pace)]
+
     # Its own console is not the recorded one, where every refresh would be a line.
     hidden = Console(file=io.StringIO(), force_terminal=True, width=80)
-    bar = CheckProgress(hidden, look, name=provider.name, total_bytes=len(content), clock=SYSTEM_CLOCK.time)
+    bar = LookingProgress(hidden, look)
     async with StatusClient(provider, timeout=None) as client:
         with bar:
             task = asyncio.ensure_future(check.run(client))

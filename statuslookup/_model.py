@@ -52,6 +52,17 @@ class DeliveryState(enum.StrEnum):
 
 
 _OPEN_STATES = frozenset({DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.UNKNOWN})
+_FROM_LEAST_FAR = (
+    DeliveryState.UNKNOWN,
+    DeliveryState.PENDING,
+    DeliveryState.SENT,
+    DeliveryState.UNDELIVERED,
+    DeliveryState.REJECTED,
+    DeliveryState.EXPIRED,
+    DeliveryState.FAILED,
+    DeliveryState.DELIVERED,
+    DeliveryState.READ,
+)
 
 _CUSTOM_ID = re.compile(r"[A-Za-z0-9._-]{1,40}")
 
@@ -147,7 +158,7 @@ class StatusStatistic:
     """Who was sent a WhatsApp status ("story"), and who got and saw it: one receipt a recipient.
 
     ``id_message`` is the key, ``receipts`` are in GREEN-API's order, and ``problems`` says which could not be
-    read. A webhook's has one receipt.
+    read. ``state`` and ``counts`` sum them up. A webhook's has one receipt.
 
     Source: GREEN-API, "GetStatusStatistic".
     """
@@ -163,6 +174,18 @@ class StatusStatistic:
     def counts(self) -> dict[DeliveryState, int]:
         """How many recipients are in each state; states without any are left out."""
         return dict(Counter(receipt.state for receipt in self.receipts))
+
+    @property
+    def state(self) -> DeliveryState | None:
+        """The state of the recipient who is least far; ``None`` if GREEN-API knows nothing of the key.
+
+        A failure is further than SENT, and less far than DELIVERED. A receipt that could not be read is
+        UNKNOWN, the least far.
+        """
+        states = [receipt.state for receipt in self.receipts]
+        if self.problems:
+            states.append(DeliveryState.UNKNOWN)
+        return min(states, key=_FROM_LEAST_FAR.index, default=None)
 
 
 @frozen

@@ -2,36 +2,67 @@
 
 import os
 import shlex
-import signal
-import stat
 import sys
-from collections.abc import Awaitable, Callable
-from io import FileIO
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic
 
 import click
-from attrs import frozen
+from attrs import define, field
 from rich.console import Console
 
 from .._client import StatusClient
 from .._clock import SYSTEM_CLOCK
 from .._engine.retry import RetryPolicy
+from .._model import AnswerT, KeyT
 from ..errors import StatusLookupError
-from .display import Progressed, counted, progress, summary_of
+from ..providers import Provider
+from . import interrupts
+from .display import Bar, bars, counted, reason_of, summary_of
 from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of
-from .options import PROVIDERS, Service, arguments_of, provider_options, service_of
+from .options import CREDENTIALS, arguments_of, provider_argument, provider_of, provider_options
+from .providers import ENTRIES, Entry
 from .table.cells import large_cells
 from .table.check import Check
-from .table.files import FileSink, Resumed, Sink, StreamSink, naming
-from .table.results import Csv, Encoding, JsonLines, Results, Tally
-from .table.rows import Input, InputError, Lines
+from .table.encodings import Csv, Encoding, JsonLines
+from .table.lines import InputError, Lines
+from .table.reading import Opened, open_input
+from .table.results import ERROR, LINE, STATE, Results
+from .table.resume import Resumed
+from .table.rows import Input
+from .table.sinks import FileSink, Sink, StreamSink
 
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
-
-Runner = Callable[[Callable[[], Awaitable[None]]], None]
-
 # A check of hours should survive a network that is away for some seconds.
 _PATIENT = RetryPolicy(attempts=6)
+
+
+def _of_each(names_of: Callable[[Entry[Any, Any]], Iterable[str]]) -> str:
+    """Return some names of each provider, in words."""
+    return "; ".join(f"{', '.join(names_of(entry))} ({entry.brand})" for entry in ENTRIES)
+
+
+_KEY_COLUMNS = _of_each(lambda entry: entry.keys.shown_columns)
+_ANSWER_COLUMNS = _of_each(
+    lambda entry: [name for name in entry.columns.names if name not in entry.keys.columns]
+)
+
+_HELP = f"""Look up every message of FILE ('-' is stdin), and write one row for each.
+
+FILE is CSV with a header that names a key column, JSON Lines with such a field, or one key a line: digits
+are ids, others customIds. The key columns are: {_KEY_COLUMNS}. Other columns are carried through, except
+that the answer replaces those that have the name of a field of its own: {_ANSWER_COLUMNS}; {ERROR}, and
+{LINE} with --unordered. A row that fails has an 'error', an unknown message has no 'state'.
+
+\b
+Examples:
+  statuslookup check smsfire campaign.csv -o result.csv
+  statuslookup check smsfire campaign.csv -o result.csv --resume
+  statuslookup check smsfire result.csv --only-open -o later.csv
+  cut -f1 ids.txt | statuslookup check smsfire - | grep UNDELIVERED
+  statuslookup check greenapi stories.txt --env-file green.env -o stories.jsonl
+
+{CREDENTIALS}
+"""
 
 
 def _output(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -45,8 +76,8 @@ def _output(_: click.Context, parameter: click.Parameter, value: str | None) -> 
     return None if value == "-" else value
 
 
-@click.command(epilog=EXIT_CODES)
-@click.argument("provider", type=click.Choice(PROVIDERS))
+@click.command(help=_HELP, epilog=EXIT_CODES)
+@provider_argument
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option(
     "-o",
@@ -72,49 +103,26 @@ def _output(_: click.Context, parameter: click.Parameter, value: str | None) -> 
 @click.option("--only-open", is_flag=True, help="Copy rows whose 'state' is final, and ask for the others.")
 @provider_options
 @click.pass_context
-def check(context: click.Context, /, provider: str, file: str, **options: Any) -> None:
-    """Look up every message of FILE ('-' is stdin), and write one row for each.
-
-    FILE is CSV with a header that names id, customId or custom_id (SMSFire) or idMessage (GREEN-API), JSON
-    Lines with such fields, or one key a line: digits are ids, others customIds. Other columns are carried
-    through, except that the answer replaces those that have the name of a field of its own: state,
-    status_code, status_name, status_date, sent_date, message_type, country and phone (SMSFire), state,
-    recipients, sent, delivered, read, failed, receipts and problems (GREEN-API), error, and line with
-    --unordered. A row that fails has an 'error', an unknown message has no 'state'.
-
-    \b
-    Examples:
-      statuslookup check smsfire campaign.csv -o result.csv
-      statuslookup check smsfire campaign.csv -o result.csv --resume
-      statuslookup check smsfire result.csv --only-open -o later.csv
-      cut -f1 ids.txt | statuslookup check smsfire - | grep UNDELIVERED
-      statuslookup check green stories.txt --env-file green.env -o stories.jsonl
-
-    The credentials come from the environment or from --env-file: SMSFIRE_TOKEN, or SMSFIRE_USER and
-    SMSFIRE_PASSWORD; GREEN_API_ID_INSTANCE, GREEN_API_TOKEN and GREEN_API_URL.
-    """
-    service = service_of(provider, **options)
-    if options["custom_ids"] and provider != "smsfire":
-        raise click.UsageError("--custom-ids is SMSFire's")
+def check(context: click.Context, /, entry: Entry[Any, Any], file: str, **options: Any) -> None:
+    provider = provider_of(entry, **options)
+    if options["custom_ids"] and entry.keys_by_name is None:
+        owners = " and ".join(other.brand for other in ENTRIES if other.keys_by_name is not None)
+        raise click.UsageError(f"--custom-ids is {owners}'s")
     if options["resume"] and options["output"] is None:
         raise click.UsageError("--resume needs the output file to go on with: -o FILE")
     context.with_resource(large_cells())
-    try:
-        job = _Job(file, service, options)
-    except InputError as error:
-        raise click.UsageError(f"{_shown(file)}: {error}") from None
-    job.run(context.obj)
+    job = _job_of(context, entry, provider, file, options)
+    job.run()
     if job.can_be_asked_again:
-        again = _again(provider, **options)
+        again = _again(entry, **options)
         click.echo(f"To ask again for rows without a final state: {again}", err=True)
-    if job.check.tally.unknown or job.check.tally.failed:
-        context.exit(FAILED)
+    context.exit(FAILED if job.has_unknown_or_failed else 0)
 
 
-def _again(provider: str, *, output: str, output_format: str | None, **options: Any) -> str:
+def _again(entry: Entry[Any, Any], *, output: str, output_format: str | None, **options: Any) -> str:
     """Return the command that asks for what is open in the output."""
     ending = os.path.splitext(output)[1]
-    command = ["statuslookup", "check", provider, output, "--only-open"]
+    command = ["statuslookup", "check", entry.word, output, "--only-open"]
     if output_format is not None:
         command += ["--format", output_format]
     if output_format == "csv" and ending.lower() in (".jsonl", ".ndjson"):
@@ -123,175 +131,185 @@ def _again(provider: str, *, output: str, output_format: str | None, **options: 
     return shlex.join([*command, *arguments_of(options), "-o", f"ANOTHER{ending}"])
 
 
-def _shown(file: str) -> str:
-    return "stdin" if file == "-" else file
+# --- from options to a job ------------------------------------------------------------------------
 
 
-@frozen
-class _Opened:
-    read: Callable[[int], bytes | None]
-    descriptor: int | None = None
-    size: int | None = None
-    may_block: bool = False
+def _job_of(
+    context: click.Context,
+    entry: Entry[KeyT, AnswerT],
+    provider: Provider[KeyT, AnswerT],
+    file: str,
+    options: Mapping[str, Any],
+) -> "_Job[KeyT, AnswerT]":
+    opened = _opened(context, file)
+    keys = (entry.keys_by_name if options["custom_ids"] else None) or entry.keys
+    name = "" if file == "-" else file
+    try:
+        source = Input(Lines(opened.read), keys, provider.check, format=options["input_format"], name=name)
+        _refuse_useless(options, source)
+    except InputError as error:
+        raise click.UsageError(f"{name or 'stdin'}: {error}") from None
+    results: Results[KeyT, AnswerT] = Results(source.columns, entry.columns, with_line=options["unordered"])
+    encoding = _encoding_of(options, source, results.names)
+    sink, resumed = _opened_sink(context, encoding, opened, options)
+    check = Check(
+        source,
+        results,
+        sink,
+        resumed=resumed,
+        only_open=options["only_open"],
+        may_block=opened.size is None,
+        batch=provider.max_batch,
+    )
+    client = StatusClient(provider, timeout=options["timeout"], retry=_PATIENT)
+    return _Job(context, provider.name, source, check, client, opened.size, options["output"])
 
 
-def _open(file: str) -> _Opened:
-    if file == "-":
-        if sys.stdin is None:
-            raise click.UsageError("stdin is closed")
-        stream = sys.stdin.buffer
-        try:
-            raw = FileIO(stream.fileno(), closefd=False)
-        except OSError:
-            return _Opened(_reader_of(stream.read, file))
-        if sys.platform != "win32":
-            # Whoever lent it may have made it non-blocking: it would seem to end where nothing has come yet.
-            os.set_blocking(raw.fileno(), True)
-    else:
-        try:
-            raw = FileIO(file)
-        except OSError as error:
-            raise click.UsageError(f"{file}: {error.strerror}") from error
-    click.get_current_context().with_resource(raw)
-    status = os.fstat(raw.fileno())
-    is_regular = stat.S_ISREG(status.st_mode)
-    size = status.st_size if is_regular else None
-    return _Opened(_reader_of(raw.read, file), raw.fileno(), size, not is_regular)
+def _opened(context: click.Context, file: str) -> Opened:
+    if file == "-" and sys.stdin is None:
+        raise click.UsageError("stdin is closed")
+    try:
+        opened = open_input(file)
+    except OSError as error:
+        raise click.UsageError(reason_of(error)) from error
+    if opened.raw is not None:
+        context.with_resource(opened.raw)
+    return opened
 
 
-def _reader_of(read: Callable[[int], bytes | None], file: str) -> Callable[[int], bytes | None]:
-    def read_named(size: int) -> bytes | None:
-        with naming(_shown(file)):
-            return read(size)
+def _refuse_useless(options: Mapping[str, Any], source: Input[Any]) -> None:
+    """Raise an ``InputError`` if an option means nothing for this input."""
+    if source.is_empty:
+        return
+    if options["custom_ids"] and source.format != "keys":
+        raise InputError("--custom-ids is for one key a line; name the column custom_id instead")
+    if options["only_open"] and source.format != "jsonl" and STATE not in source.columns:
+        raise InputError("--only-open needs a column 'state'")
 
-    return read_named
+
+def _encoding_of(options: Mapping[str, Any], source: Input[Any], names: Sequence[str]) -> Encoding:
+    format, output = options["output_format"], options["output"] or ""
+    if format == "csv" or (format is None and output.lower().endswith(".csv")):
+        return Csv(names, more=source.format == "jsonl")
+    return JsonLines()
 
 
-class _Job:
-    """One run of ``check``."""
+def _opened_sink(
+    context: click.Context, encoding: Encoding, opened: Opened, options: Mapping[str, Any]
+) -> tuple[Sink, Resumed]:
+    output = options["output"]
+    if output is None:
+        if sys.stdout is None:
+            raise click.UsageError("stdout is closed; write to a file: -o FILE")
+        return StreamSink(sys.stdout.buffer, encoding), Resumed()
+    try:
+        sink = FileSink(output, encoding, resume=options["resume"])
+    except OSError as error:
+        raise click.UsageError(reason_of(error)) from error
+    context.call_on_close(sink.close)
+    if opened.raw is not None and sink.is_same(opened.raw.fileno()):
+        raise click.UsageError("the output is the input; choose another file")
+    if not options["resume"]:
+        return sink, Resumed()
+    if not sink.is_regular:
+        raise click.UsageError(f"--resume needs a file, and {output} is none")
+    try:
+        return sink, sink.resume(with_line=options["unordered"])
+    except InputError as error:
+        raise click.UsageError(_why_not_resumed(output, error)) from None
 
-    def __init__(self, file: str, service: Service, options: dict[str, Any]) -> None:
-        self._service = service
-        self._output: str | None = options["output"]
-        self._err = Console(stderr=True)
-        self._opened = opened = _open(file)
-        keys = service.keys(custom_ids=options["custom_ids"])
-        name = "" if file == "-" else file
-        self._source = source = Input(Lines(opened.read), keys, format=options["input_format"], name=name)
-        if options["custom_ids"] and not source.is_empty and source.format != "keys":
-            raise InputError("--custom-ids is for one key a line; name the column custom_id instead")
-        has_states = source.format == "jsonl" or "state" in source.columns
-        if options["only_open"] and not source.is_empty and not has_states:
-            raise InputError("--only-open needs a column 'state'")
-        results: Results[Any, Any] = Results(source.columns, service.fields, with_line=options["unordered"])
-        encoding = self._encoding(options["output_format"], results.names)
-        tally, resumed = Tally(), Resumed()
-        sink = self._open_sink(encoding, resume=options["resume"])
-        if options["resume"] and isinstance(sink, FileSink):
-            try:
-                resumed = sink.resume(tally, with_line=options["unordered"])
-            except InputError as error:
-                raise click.UsageError(self._why_not_resumed(error)) from None
-        self.check = Check(
-            source,
-            results,
-            encoding,
-            sink,
-            resumed=resumed,
-            tally=tally,
-            ordered=not options["unordered"],
-            only_open=options["only_open"],
-            may_block=opened.may_block,
-            batch=service.provider.max_batch,
-        )
-        self._client: StatusClient[Any, Any] = StatusClient(
-            service.provider, timeout=options["timeout"], retry=_PATIENT
-        )
 
-    def _encoding(self, format: str | None, names: list[str]) -> Encoding:
-        if format == "csv" or (format is None and (self._output or "").lower().endswith(".csv")):
-            return Csv(names, more=self._source.format == "jsonl")
-        return JsonLines(names)
+def _why_not_resumed(output: str | None, error: InputError) -> str:
+    return f"{output} cannot be resumed: {error}; choose another file with -o"
 
-    def _open_sink(self, encoding: Encoding, *, resume: bool) -> Sink:
-        if self._output is None:
-            if sys.stdout is None:
-                raise click.UsageError("stdout is closed; write to a file: -o FILE")
-            return StreamSink(sys.stdout.buffer, encoding)
-        try:
-            sink = FileSink(self._output, encoding, resume=resume)
-        except OSError as error:
-            raise click.UsageError(f"{self._output}: {error.strerror}") from error
-        click.get_current_context().call_on_close(sink.close)
-        if self._opened.descriptor is not None and sink.is_same(self._opened.descriptor):
-            raise click.UsageError("the output is the input; choose another file")
-        if resume and not sink.is_regular:
-            raise click.UsageError(f"--resume needs a file, and {self._output} is none")
-        return sink
 
-    def run(self, run: Runner) -> None:
-        started_at = SYSTEM_CLOCK.time()
+# --- the job --------------------------------------------------------------------------------------
+
+
+@define(eq=False)
+class _Job(Generic[KeyT, AnswerT]):
+    """A check that is run once, and what it says of itself on stderr."""
+
+    _context: click.Context
+    _name: str
+    _source: Input[KeyT]
+    _check: Check[KeyT, AnswerT]
+    _client: StatusClient[KeyT, AnswerT]
+    _size: int | None
+    _output: str | None
+    _err: Console = field(init=False, factory=lambda: Console(stderr=True))
+    _started_at: float = field(init=False, factory=SYSTEM_CLOCK.time)
+
+    def run(self) -> None:
+        """Look up the whole input, and say what came of it; whatever ends it early ends the command."""
         # Rows on the same terminal would run through the bar.
         is_wanted = self._output is not None or not sys.stdout.isatty()
-        name, size = self._service.provider.name, self._opened.size
         try:
-            with progress(self._err, self._look, name=name, total_bytes=size, is_wanted=is_wanted):
-                run(self._look_up)
+            with bars(self._err, lambda: [self._bar()], is_wanted=is_wanted):
+                interrupts.run_async(self._look_up)
         except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            self._show_what_is_done(started_at)
-            click.echo(f"Interrupted: {self._how_to_resume()}", err=True)
-            click.get_current_context().exit(INTERRUPTED)
+            interrupts.ignore()
+            self._end(f"Interrupted: {self._how_to_resume()}", INTERRUPTED)
         except StatusLookupError as error:
-            self._show_what_is_done(started_at)
-            click.echo(f"Error: {error}\n{self._how_to_resume()}", err=True)
-            click.get_current_context().exit(exit_code_of(error))
+            self._end(f"Error: {error}\n{self._how_to_resume()}", exit_code_of(error))
         except InputError as error:
             # It is about the file to resume, and would be the same again.
-            click.echo(f"Error: {self._why_not_resumed(error)}", err=True)
-            click.get_current_context().exit(USAGE)
+            click.echo(f"Error: {_why_not_resumed(self._output, error)}", err=True)
+            self._context.exit(USAGE)
         except OSError as error:
             error.add_note(self._how_to_resume())
             raise
-        self._show_summary(started_at)
-        if not self.check.tally.rows:
+        self._show_summary()
+        if not self._check.tally.rows:
             click.echo("The input is empty: it has no rows.", err=True)
 
     @property
     def can_be_asked_again(self) -> bool:
         """True if a row in a file failed that has a key."""
         is_file = self._output is not None and os.path.isfile(self._output)
-        return is_file and self.check.tally.failed > self._source.keyless
+        return is_file and self._check.tally.failed > self._source.keyless
+
+    @property
+    def has_unknown_or_failed(self) -> bool:
+        tally = self._check.tally
+        return bool(tally.states[None] or tally.failed)
 
     async def _look_up(self) -> None:
         async with self._client as client:
-            await self.check.run(client)
+            await self._check.run(client)
 
-    def _look(self) -> Progressed:
-        tally = self.check.tally
-        return Progressed(rows=tally.rows, before=tally.before, bytes=self.check.bytes_done)
+    def _bar(self) -> Bar:
+        tally = self._check.tally
+        seconds = SYSTEM_CLOCK.time() - self._started_at
+        rate = (tally.rows - tally.before) / seconds if seconds > 0.5 else 0.0
+        return Bar(
+            self._name,
+            completed=self._check.bytes_done,
+            total=self._size,
+            done=counted(tally.rows, "row"),
+            pace=f"{rate:,.0f} a second" if rate else "",
+        )
 
-    def _show_what_is_done(self, started_at: float) -> None:
+    def _end(self, text: str, exit_code: int) -> None:
         # Before the first row there is nothing to sum up, and noughts would hide the reason.
-        if self.check.written:
-            self._show_summary(started_at)
+        if self._check.written:
+            self._show_summary()
+        click.echo(text, err=True)
+        self._context.exit(exit_code)
 
-    def _show_summary(self, started_at: float) -> None:
-        seconds = SYSTEM_CLOCK.time() - started_at
-        name = self._service.provider.name
-        self._err.print(summary_of(self.check.tally, self._client.stats(), name=name, seconds=seconds))
+    def _show_summary(self) -> None:
+        seconds = SYSTEM_CLOCK.time() - self._started_at
+        summary = summary_of(self._check.tally, self._client.stats(), name=self._name, seconds=seconds)
+        self._err.print(summary)
         line = self._source.lines.first_latin1
         if line is not None:
             click.echo(f"Line {line} is not UTF-8; such lines were read as Latin-1.", err=True)
 
-    def _why_not_resumed(self, error: InputError) -> str:
-        return f"{self._output} cannot be resumed: {error}; choose another file with -o"
-
     def _how_to_resume(self) -> str:
-        done = counted(self.check.written, "row")
+        done = counted(self._check.written, "row")
         if self._output is None:
             return f"stdout got {done}. A check that writes to a file (-o FILE) can be resumed."
-        if not self.check.written:
+        if not self._check.written:
             # The file may hold an older check, which must not be taken for the beginning of this one.
             return f"Nothing was written to {self._output}. Repeat the command."
         return f"{self._output} has {done}. To go on, repeat the command with --resume."

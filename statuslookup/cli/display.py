@@ -1,10 +1,10 @@
-"""What the commands show to people: the progress bar, the summary, the table."""
+"""What the commands show to people: progress bars, summaries, tables, and the words for figures."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
-from typing import Any
 
 from attrs import frozen
 from rich import box
@@ -14,93 +14,68 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .._clock import SYSTEM_CLOCK
-from .._model import ClientStats, DeliveryState, MessageStatus, StatusStatistic
+from .._model import AnswerT, ClientStats, DeliveryState, KeyT, Outcome, RateLimit
+from .providers import Line
 from .table.results import Tally
 
 _BAR_WIDTH = 20
-_CHART_WIDTH = 20
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _GOOD = frozenset({DeliveryState.DELIVERED, DeliveryState.READ})
+_BAD = "bold red"
+
+# --- progress bars --------------------------------------------------------------------------------
 
 
-@frozen(kw_only=True)
-class Progressed:
-    """How far a check is."""
+@frozen
+class Bar:
+    """How far something is."""
 
-    rows: int
-    """The rows that are done, by this run or an earlier one."""
-    before: int
-    """The rows of an earlier run."""
-    bytes: int
+    name: str
+    completed: int
+    total: int | None
+    """Of what, if that is known."""
+    done: str
+    """What is done, in words."""
+    pace: str
+    """At what cost, or how fast, in words."""
 
 
-def progress(
-    console: Console,
-    look: Callable[[], Progressed],
-    *,
-    name: str,
-    total_bytes: int | None,
-    is_wanted: bool = True,
-    clock: Callable[[], float] = SYSTEM_CLOCK.time,
+def bars(
+    console: Console, look: Callable[[], Sequence[Bar]], *, is_wanted: bool = True
 ) -> AbstractContextManager[object]:
-    """Show a progress bar on a terminal, and nothing elsewhere."""
-    if not (is_wanted and can_show_bars(console)):
-        return nullcontext()
-    return CheckProgress(console, look, name=name, total_bytes=total_bytes, clock=clock)
-
-
-def can_show_bars(console: Console) -> bool:
-    """Tell whether somebody looks at the console."""
+    """Show progress bars on a terminal, and nothing elsewhere; ``look`` gives as many bars each time."""
     # FORCE_COLOR makes a file a terminal to rich, and a bar in a log is a nuisance all the same.
-    return console.is_interactive and console.file.isatty()
+    if is_wanted and console.is_interactive and console.file.isatty():
+        return LookingProgress(console, look)
+    return nullcontext()
 
 
-class CheckProgress(Progress):
-    """A progress bar that looks for itself how far the check is."""
+class LookingProgress(Progress):
+    """Progress bars that look for themselves how far it is."""
 
-    def __init__(
-        self,
-        console: Console,
-        look: Callable[[], Progressed],
-        *,
-        name: str,
-        total_bytes: int | None,
-        clock: Callable[[], float],
-        **options: Any,
-    ) -> None:
+    def __init__(self, console: Console, look: Callable[[], Sequence[Bar]]) -> None:
         self._look = look
-        self._clock = clock
-        self._started_at = clock()
         super().__init__(
-            TextColumn(name),
+            TextColumn("{task.description}"),
             BarColumn(_BAR_WIDTH),
-            TextColumn("{task.fields[rows]}"),
-            TextColumn("{task.fields[rate]}"),
-            TimeColumn(),
+            TextColumn("{task.fields[done]}"),
+            TextColumn("{task.fields[pace]}"),
+            _TimeColumn(),
             console=console,
-            get_time=clock,
-            **options,
         )
-        self.add_task("", total=total_bytes, completed=look().bytes, rows="", rate="")
+        for bar in look():
+            self.add_task(bar.name, total=bar.total, completed=bar.completed, done="", pace="")
 
     def get_renderables(self) -> Iterable[RenderableType]:
         # Called ten times a second. Answers come in bursts, and from an update for each single one the
-        # pace between bursts, and so the time left, could not be told.
-        done = self._look()
-        seconds = self._clock() - self._started_at
-        rate = (done.rows - done.before) / seconds if seconds > 0.5 else 0.0
-        for task in self.task_ids:
-            self.update(
-                task,
-                completed=done.bytes,
-                rows=counted(done.rows, "row"),
-                rate=f"{rate:,.0f} a second" if rate else "",
-            )
+        # pace between bursts, and so the time left, could not be told. The first call comes from the
+        # constructor, when there are no tasks yet.
+        for task, bar in zip(self.task_ids, self._look(), strict=False):
+            self.update(task, completed=bar.completed, done=bar.done, pace=bar.pace)
         yield from super().get_renderables()
 
 
-class TimeColumn(ProgressColumn):
+class _TimeColumn(ProgressColumn):
     """The time that is left, and at the end the time that it took."""
 
     def render(self, task: Task) -> Text:
@@ -110,68 +85,82 @@ class TimeColumn(ProgressColumn):
         return Text("" if left is None else f"{duration(left, digits=0)} left")
 
 
+# --- summaries ------------------------------------------------------------------------------------
+
+
 def summary_of(tally: Tally, stats: ClientStats, *, name: str, seconds: float) -> Table:
     """Return what a check ends with; it fits into 80 columns and needs neither colours nor Unicode."""
-    counts: list[tuple[str, int, str]] = [
-        (state.value, tally.states[state], colour_of(state))
-        for state in DeliveryState
-        if state in tally.states
-    ]
-    counts += [("unknown", tally.unknown, colour_of(None)), ("failed", tally.failed, "bold red")]
-    table = chart_of(f"{name}, {counted(tally.rows, 'row')}", "row", counts, total=tally.rows)
-    table.add_section()
+    table = chart_of(f"{name}, {counted(tally.rows, 'row')}", "row", tally.states, failed=tally.failed)
     if tally.before:
         table.add_row("Done before", f"{tally.before:,}")
     if tally.skipped:
         table.add_row("Skipped, final already", f"{tally.skipped:,}")
     add_requests(table, stats)
-    table.add_row("Elapsed", duration(seconds), style="bold")
+    add_elapsed(table, seconds)
     return table
 
 
 def chart_of(
-    title: str, noun: str, counts: Sequence[tuple[str, int, str]], *, total: int | None = None
+    title: str, noun: str, states: Counter[DeliveryState | None], *, failed: int | None = None
 ) -> Table:
-    """Return a table with a bar for each label, count and colour; ``total`` is the sum unless it is given."""
-    total = sum(count for _, count, _ in counts) if total is None else total
-    most = max(count for _, count, _ in counts)
+    """Return a table with a bar for each state and, if it is given, for what failed; more rows may follow."""
+    # Every provider can leave a key unknown, but none has every state.
+    counts = [(state.value, states[state], _colour_of(state)) for state in DeliveryState if states[state]]
+    counts.append(("unknown", states[None], _colour_of(None)))
+    if failed is not None:
+        counts.append(("failed", failed, _BAD))
+    total, most = sum(count for _, count, _ in counts), max(count for _, count, _ in counts)
     table = Table(box=box.SIMPLE_HEAD, title=title)
     table.add_column("State")
     table.add_column(_plural(noun).capitalize(), justify="right")
     table.add_column("Share", justify="right")
-    table.add_column(width=_CHART_WIDTH)
+    table.add_column(width=_BAR_WIDTH)
     for label, count, colour in counts:
         share = f"{count / total:.1%}" if total else ""
-        table.add_row(label, f"{count:,}", share, _bar(count / most if most else 0.0, colour))
+        table.add_row(label, f"{count:,}", share, _bar(count / most, colour) if count else "")
+    table.add_section()
     return table
+
+
+def _bar(length: float, colour: str) -> RenderableType:
+    """Return a bar of a chart; ``length`` is its share of the longest one."""
+    # A progress bar that is full, because rich can draw it in ASCII too.
+    width = max(1, round(length * _BAR_WIDTH))
+    return ProgressBar(total=1, completed=1, width=width, finished_style=colour)
 
 
 def add_requests(table: Table, stats: ClientStats) -> None:
     """Add what the lookups cost."""
     table.add_row("Requests made", f"{stats.requests:,}")
     table.add_row("Keys a request", f"{stats.keys_per_request:.1f}")
-    table.add_row("Rejections", Text(f"{stats.rejections:,}", "bold red" if stats.rejections else "green"))
+    table.add_row("Rejections", Text(f"{stats.rejections:,}", _BAD if stats.rejections else "green"))
 
 
-def table_of(rows: Sequence[tuple[str, object]]) -> Table:
-    """Return a table of keys and what became of them: a status, ``None``, or an error."""
+def add_elapsed(table: Table, seconds: float) -> None:
+    """Add how long it took."""
+    table.add_row("Elapsed", duration(seconds), style="bold")
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+
+def table_of(
+    rows: Iterable[tuple[str, Outcome[KeyT, AnswerT]]], lines_of: Callable[[AnswerT], Iterable[Line]]
+) -> Table:
+    """Return a table of keys, as they were written, and of what became of them."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("Message", "State", "Status", "Since", "Recipient"):
         # Whoever looks for a message needs its whole key; elsewhere the end of it would be cut off.
         table.add_column(name, overflow="fold")
-    for key, end in rows:
-        if isinstance(end, MessageStatus):
-            status = " ".join(str(part) for part in (end.status_code, end.status_name) if part is not None)
-            since = _date(end.status_date)
-            table.add_row(_text(key), _state(end.state), _text(status), since, _text(end.phone or ""))
-        elif isinstance(end, StatusStatistic) and end.receipts:
-            for receipt in end.receipts:
-                state, status, since = receipt.state, receipt.status or "", _date(receipt.timestamp)
-                table.add_row(_text(key), _state(state), _text(status), since, _text(receipt.participant))
-        elif isinstance(end, Exception):
-            table.add_row(_text(key), Text("failed", "bold red"), _text(str(end)))
-        else:
-            table.add_row(_text(key), Text("unknown", colour_of(None)))
+    for key, outcome in rows:
+        lines = [] if outcome.status is None else list(lines_of(outcome.status))
+        for line in lines:
+            state, since = Text(line.state.value, _colour_of(line.state)), _date(line.since)
+            table.add_row(_text(key), state, _text(line.status), since, _text(line.recipient))
+        if outcome.error is not None:
+            table.add_row(_text(key), Text("failed", _BAD), _text(str(outcome.error)))
+        elif not lines:
+            table.add_row(_text(key), Text("unknown", _colour_of(None)))
     return table
 
 
@@ -180,30 +169,20 @@ def _text(text: str) -> Text:
     return Text(_CONTROL.sub("", text))
 
 
-def _state(state: DeliveryState) -> Text:
-    return Text(state.value, colour_of(state))
-
-
 def _date(date: datetime | None) -> str:
     return "" if date is None else date.isoformat(sep=" ", timespec="seconds")
 
 
-def _bar(length: float, colour: str) -> RenderableType:
-    """Return a bar of a chart; ``length`` is its share of the longest one."""
-    if not length:
-        return ""
-    width = max(1, round(length * _CHART_WIDTH))
-    # A progress bar that is full, because rich can draw it in ASCII too.
-    return ProgressBar(total=1, completed=1, width=width, finished_style=colour)
-
-
-def colour_of(state: DeliveryState | None) -> str:
+def _colour_of(state: DeliveryState | None) -> str:
     """Return the colour of a state; ``None`` is an unknown message."""
     if state is None:
         return "bright_black"
     if state in _GOOD:
         return "green"
     return "red" if state.is_final else "yellow"
+
+
+# --- words ----------------------------------------------------------------------------------------
 
 
 def counted(count: int, noun: str) -> str:
@@ -229,3 +208,8 @@ def duration(seconds: float, *, digits: int = 1) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def rate_of(limit: RateLimit | None) -> str:
+    """Return a rate limit as a text."""
+    return "no limit" if limit is None else f"{counted(round(1 / limit.interval), 'request')} a second"

@@ -1,33 +1,41 @@
-"""What the commands have in common: the provider's options, credentials, extras."""
+"""What the commands have in common: which provider to ask, how, with whose credentials; extras."""
 
 import os
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import click
-from attrs import frozen
 
-from .._model import RateLimit
-from ..providers.base import Provider
-from ..providers.greenapi import GreenAPI
-from ..providers.smsfire.provider import SMSFire
+from .._model import AnswerT, KeyT, RateLimit
+from ..providers import Provider
 from .exit_codes import USAGE
-from .table.results import GREENAPI_FIELDS, SMSFIRE_FIELDS, Fields
-from .table.rows import Keys, greenapi_keys, smsfire_keys
+from .providers import ENTRIES, Entry
 
-PROVIDERS = ("smsfire", "green")
+CREDENTIALS = (
+    "The credentials come from the environment or from --env-file: "
+    + "; ".join(entry.variables for entry in ENTRIES)
+    + "."
+)
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+Rate: TypeAlias = RateLimit | Literal["off"] | None
 
 _TIMEOUT = 60.0
 _VARIABLE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+_WORDS = {entry.alias: entry.word for entry in ENTRIES}
 
 
-def _rate(
-    _: click.Context, parameter: click.Parameter, value: str | None
-) -> RateLimit | Literal["off"] | None:
+class _EntryChoice(click.Choice[Entry[Any, Any]]):
+    """One of the entries, by its word or its alias."""
+
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
+        word = super().normalize_choice(choice, ctx)
+        return _WORDS.get(word, word)
+
+
+def _rate(_: click.Context, parameter: click.Parameter, value: str | None) -> Rate:
     if value is None:
         return None
     if value == "off":
@@ -46,24 +54,13 @@ def _timeout(_: click.Context, parameter: click.Parameter, value: float) -> floa
     return value
 
 
-def arguments_of(options: Mapping[str, Any]) -> list[str]:
-    """Return the arguments that ask the same provider in the same way."""
-    rate, timeout = options["rate"], options["timeout"]
-    given = {
-        "--base-url": options["base_url"],
-        "--api-url": options["api_url"],
-        "--rate": rate.limit if isinstance(rate, RateLimit) else rate,
-        "--timeout": None if timeout == _TIMEOUT else timeout,
-        "--env-file": options["env_file"],
-    }
-    return [part for name, value in given.items() if value is not None for part in (name, str(value))]
+provider_argument = click.argument("entry", type=_EntryChoice(ENTRIES))
 
 
 def provider_options(command: CommandT) -> CommandT:
     """Give a command the options that say how to ask the provider."""
     options = (
-        click.option("--base-url", metavar="URL", help="Where SMSFire is."),
-        click.option("--api-url", metavar="URL", help="Where GREEN-API is; else it is GREEN_API_URL."),
+        *(click.option(entry.url_option, metavar="URL", help=entry.url_help) for entry in ENTRIES),
         click.option(
             "--rate",
             callback=_rate,
@@ -90,46 +87,35 @@ def provider_options(command: CommandT) -> CommandT:
     return command
 
 
-@frozen(kw_only=True)
-class Service:
-    """A provider, and how its keys are read and its answers are written."""
-
-    provider: Provider[Any, Any]
-    fields: Fields[Any]
-
-    def keys(self, *, custom_ids: bool = False) -> Keys[Any]:
-        """Return how keys are written; ``custom_ids`` takes digits for customIds."""
-        if isinstance(self.provider, SMSFire):
-            return smsfire_keys(self.provider.check, custom_ids=custom_ids)
-        return greenapi_keys(self.provider.check)
+def arguments_of(options: Mapping[str, Any]) -> list[str]:
+    """Return the arguments that ask the same provider in the same way."""
+    rate, timeout = options["rate"], options["timeout"]
+    given = {
+        **{entry.url_option: options[entry.url_parameter] for entry in ENTRIES},
+        "--rate": rate.limit if isinstance(rate, RateLimit) else rate,
+        "--timeout": None if timeout == _TIMEOUT else timeout,
+        "--env-file": options["env_file"],
+    }
+    return [part for name, value in given.items() if value is not None for part in (name, str(value))]
 
 
-def service_of(
-    provider: str,
-    *,
-    base_url: str | None,
-    api_url: str | None,
-    rate: RateLimit | Literal["off"] | None,
-    env_file: str | None,
-    **_: Any,
-) -> Service:
-    """Return the service with the credentials of the environment, or say in a usage error what is wrong."""
+def provider_of(
+    entry: Entry[KeyT, AnswerT], *, rate: Rate, env_file: str | None, **options: Any
+) -> Provider[KeyT, AnswerT]:
+    """Return the provider with the credentials of the environment, or say in a usage error what is wrong."""
     environ = {**os.environ, **({} if env_file is None else read_env_file(env_file))}
-    options: dict[str, Any] = {}
+    for other in ENTRIES:
+        if other is not entry and options[other.url_parameter] is not None:
+            raise click.UsageError(
+                f"{other.url_option} is {other.brand}'s; {entry.brand}'s is {entry.url_option}"
+            )
+    wanted: dict[str, Any] = {}
+    if (url := options[entry.url_parameter]) is not None:
+        wanted[entry.url_parameter] = url
     if rate is not None:
-        options["rate_limit"] = rate if isinstance(rate, RateLimit) else None
+        wanted["rate_limit"] = None if rate == "off" else rate
     try:
-        if provider == "smsfire":
-            if api_url is not None:
-                raise ValueError("--api-url is GREEN-API's; SMSFire's is --base-url")
-            if base_url is not None:
-                options["base_url"] = base_url
-            return Service(provider=SMSFire.from_env(environ, **options), fields=SMSFIRE_FIELDS)
-        if base_url is not None:
-            raise ValueError("--base-url is SMSFire's; GREEN-API's is --api-url")
-        if api_url is not None:
-            options["api_url"] = api_url
-        return Service(provider=GreenAPI.from_env(environ, **options), fields=GREENAPI_FIELDS)
+        return entry.make(environ, **wanted)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
@@ -138,7 +124,7 @@ def read_env_file(path: str) -> dict[str, str]:
     """Return the variables of a file of ``NAME=value`` lines; its values are never shown."""
     try:
         with open(path, encoding="utf-8-sig") as file:
-            lines: Sequence[str] = file.read().splitlines()
+            lines = file.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise click.UsageError(f"{path}: {reason}") from None

@@ -1,335 +1,396 @@
-"""The check as an engine: order, bounds, resuming, and what ends it."""
+"""The check as a user runs it: files, pipes, interruptions, a sandbox on a socket."""
 
-import asyncio
-import io
+import csv
+import json
 import os
-import random
-from typing import Any
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
-from statuslookup import (
-    AuthenticationError,
-    LookupTimeoutError,
-    Pacing,
-    RateLimit,
-    RateLimitedError,
-    RetryPolicy,
-    ServerError,
-    SMSFire,
-    StatusLookupError,
-    TokenBucket,
-    TransportError,
-)
-from statuslookup.cli.table import check as check_room
-from statuslookup.cli.table.rows import Input, Lines, smsfire_keys
+from statuslookup import RateLimit
 from statuslookup.sandbox import Sandbox
-from tests.support.checks import STATES, check_of, checked, client_of, ids, sandbox_of, source_of, written
-from tests.support.virtual_time import LoopClock
-
-# --- rows -----------------------------------------------------------------------------------------
+from tests.support.commands import CREDENTIALS, check, ids, rows, run, run_check, show
+from tests.support.processes import environment, finish, needs_signals, needs_terminals, read_terminal, start
 
 
-@pytest.mark.virtual_time
-async def test_one_row_for_each_in_the_order_of_the_input() -> None:
-    numbers = list(range(1, 1201))
-    random.Random(1).shuffle(numbers)
-    sandbox = sandbox_of(1000)
-    found, check = await checked("".join(f"{id}\n" for id in numbers), sandbox)
-    assert [row["id"] for row in found] == numbers
-    assert all((row["state"] is None) == (row["id"] > 1000) for row in found)
-    assert (check.tally.unknown, check.tally.rows, check.written) == (200, 1200, 1200)
-    assert check.tally.states == {state: 333 + (state is STATES[1]) for state in STATES}
+def test_a_file_becomes_rows_and_a_summary(url: str, tmp_path: Path, sandbox: Sandbox) -> None:
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("name,id\n" + "".join(f"n{id},{id}\n" for id in range(1, 1001)))
+    result = run_check(url, str(source), "-o", str(out))
+    assert (result.exit_code, result.stdout) == (0, "")
+    lines = out.read_text().splitlines()
+    assert lines[0].startswith("name,id,custom_id,state,status_code,")
+    assert lines[0].endswith(",error")
+    assert lines[1].startswith("n1,1,c1,SENT,1,ACCEPTED,")
+    assert len(lines) == 1001
+    for line in ("SMSFire, 1,000 rows", "SENT 334 33.4%", "unknown 0", "failed 0", "Requests made 5"):
+        assert line in " ".join(result.stderr.split())
+    assert "Keys a request 200.0 Rejections 0 Elapsed" in " ".join(result.stderr.split())
+    assert sandbox.requests == 5
 
 
-@pytest.mark.virtual_time
-@pytest.mark.parametrize("may_block", [False, True])
-async def test_bad_repeated_and_both_kinds_of_keys_have_their_own_rows(may_block: bool) -> None:
-    content = "id,customId,n\n1,,a\nx,,b\n1,,c\n,c2,d\n1,,e\n,,f\n"
-    found, check = await checked(content, sandbox_of(5), may_block=may_block)
-    assert [(row["n"], row["id"], row["state"]) for row in found] == [
-        ("a", 1, "SENT"),
-        ("b", "x", None),
-        ("c", 1, "SENT"),
-        ("d", 2, "REJECTED"),
-        ("e", 1, "SENT"),
-        ("f", "", None),
+def test_stdin_to_stdout(url: str) -> None:
+    result = run_check(url, "-", input="3\nc2\n9999\nno key\n")
+    assert [(row["id"], row["custom_id"], row["state"]) for row in rows(result.stdout)] == [
+        (3, "c3", "READ"),
+        (2, "c2", "REJECTED"),
+        (9999, None, None),
+        (None, "no key", None),
     ]
-    assert [row["error"] and row["error"][:6] for row in found] == [
-        None,
-        "line 3",
-        None,
-        None,
-        None,
-        "line 7",
-    ]
-    assert (check.tally.failed, check.bytes_done) == (2, len(content))
+    assert rows(result.stdout)[3]["error"].startswith("line 4: ")
+    assert result.exit_code == 1
 
 
-@pytest.mark.virtual_time
-async def test_unordered_rows_say_which_they_are() -> None:
-    found, _ = await checked("1\nbad key\n" + ids(400), sandbox_of(400), ordered=False)
-    assert sorted(row["line"] for row in found) == list(range(1, 403))
-    assert found[0]["line"] == 2
-    assert all(row["id"] == row["line"] - 2 for row in found if row["line"] > 2)
+def test_a_dash_as_output_is_stdout(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run_check(url, "-", "-o", "-", input="3\n")
+    assert [row["state"] for row in rows(result.stdout)] == ["READ"]
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.virtual_time
-async def test_only_open_copies_rows_that_are_final() -> None:
-    sandbox = sandbox_of(10)
-    content = "id,state,x\n1,READ,a\n2,sent,b\n3,,c\n4,whatever,d\n5,EXPIRED,e\n"
-    found, check = await checked(content, sandbox, only_open=True)
-    assert [row["state"] for row in found] == ["READ", "REJECTED", "READ", "SENT", "EXPIRED"]
-    assert found[0] == dict.fromkeys(found[0]) | {"id": "1", "state": "READ", "x": "a"}
-    assert sandbox.keys == 3
-    assert (check.tally.skipped, check.tally.rows) == (2, 5)
+def test_digits_can_be_custom_ids(url: str) -> None:
+    result = run_check(url, "-", "--custom-ids", "--format", "csv", input="3\n")
+    assert result.stdout.splitlines()[1] == ",3" + "," * 9
+    assert result.exit_code == 1
 
 
-@pytest.mark.virtual_time
-async def test_a_row_that_fails_has_an_error_and_the_rest_goes_on() -> None:
-    sandbox = sandbox_of(1000)
-    sandbox.fault = {2: 500}.get
-    found, check = await checked(ids(1000), sandbox)
-    failed = [row for row in found if row["error"]]
-    assert [row["id"] for row in found] == list(range(1, 1001))
-    assert (len(failed), check.tally.failed) == (200, 200)
-    assert all("status 500" in row["error"] for row in failed)
+def test_stories(url: str) -> None:
+    source = "idMessage,name\nSTORY1,a\nnone,b\n"
+    result = run("check", "greenapi", "-", "--api-url", url, "--rate", "off", input=source)
+    found, unknown = rows(result.stdout)
+    assert (found["state"], found["recipients"], found["read"], found["name"]) == ("DELIVERED", 2, 1, "a")
+    assert [receipt["state"] for receipt in found["receipts"]] == ["READ", "DELIVERED"]
+    assert (unknown["idMessage"], unknown["state"], unknown["error"]) == ("none", None, None)
+    assert result.exit_code == 1
 
 
-@pytest.mark.virtual_time
-async def test_an_empty_input_asks_nothing() -> None:
-    sandbox = sandbox_of(1)
-    assert (await checked("", sandbox))[0] == []
-    assert sandbox.requests == 0
-
-
-# --- bounds ---------------------------------------------------------------------------------------
-
-
-class Stuck:
-    """A sandbox whose answer to one key comes late."""
-
-    def __init__(self, sandbox: Sandbox, key: bytes, seconds: float) -> None:
-        self.sandbox, self.key, self.seconds = sandbox, key, seconds
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        messages = [await receive()]
-        self.is_asked = self.key in messages[0]["body"]
-        if self.is_asked:
-            await asyncio.sleep(self.seconds)
-
-        async def again() -> Any:
-            return messages.pop() if messages else await receive()
-
-        await self.sandbox(scope, again, send)
-
-
-ROWS_BEHIND = {
-    "asked": "2,\n",
-    "equal": "1,\n",
-    "final": "2,READ\n",
-    "bad": "no key,\n",
-}
-
-
-@pytest.mark.virtual_time
-@pytest.mark.parametrize(
-    ("behind", "options"),
-    [
-        ("asked", {}),
-        ("equal", {}),
-        ("final", {"only_open": True}),
-        ("bad", {}),
-        ("equal", {"ordered": False}),
-    ],
-    ids=["asked", "equal", "final", "bad", "unordered"],
-)
-async def test_a_late_answer_holds_back_no_more_than_a_bounded_number_of_rows(
-    monkeypatch: pytest.MonkeyPatch, behind: str, options: dict[str, bool]
+def test_an_output_is_an_input_and_only_open_asks_for_the_rest(
+    url: str, tmp_path: Path, sandbox: Sandbox
 ) -> None:
-    monkeypatch.setattr(check_room, "_MOST_WAITING", 1000)
-    out, source = io.BytesIO(), source_of("id,state\n1,\n3,\n" + ROWS_BEHIND[behind] * 20_000)
-    check = check_of(source, out, **options)
-    async with client_of(Stuck(sandbox_of(3), b'"1"', 20.0)) as client:
-        task = asyncio.ensure_future(check.run(client))
-        await asyncio.sleep(10)
-        # The rows that have no place yet were read together, some at a time.
-        assert 1000 <= source.lines.number < 1300
-        assert written(out) == []
-        await task
-    assert len(written(out)) == check.tally.rows == 20_002
-    assert written(out)[0]["id"] == 1
+    for name in ("first.csv", "first.jsonl"):
+        first, second = str(tmp_path / name), tmp_path / f"second.{name}"
+        run_check(url, "-", "-o", first, input=ids(30))
+        sandbox.reset_counts()
+        result = run_check(url, first, "--only-open", "-o", str(second))
+        assert result.exit_code == 0
+        assert second.read_bytes() == Path(first).read_bytes()
+        assert sandbox.keys == 10
+        assert "Skipped, final already 20" in " ".join(result.stderr.split())
 
 
-@pytest.mark.virtual_time
-async def test_rows_are_written_as_soon_as_they_are_known() -> None:
-    out = io.BytesIO()
-    check = check_of(source_of(ids(2000)), out)
-    async with client_of(Stuck(sandbox_of(2000), b'"1999"', 100.0)) as client:
-        task = asyncio.ensure_future(check.run(client))
-        await asyncio.sleep(50)
-        assert 1000 <= len(written(out)) < 2000
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("my out.csv", ["--custom-ids"]),
+        ("out", ["--rate", "9", "--timeout", "7"]),
+        ("out.jsonl", ["--format", "csv", "--rate", "off"]),
+    ],
+)
+def test_what_failed_can_be_asked_again_with_the_command_that_is_shown(
+    url: str, tmp_path: Path, sandbox: Sandbox, name: str, more: list[str]
+) -> None:
+    sandbox.fault = lambda number: 404 if number == 1 else None
+    arguments = ["check", "smsfire", "-", "-o", str(tmp_path / name), "--base-url", url, *more]
+    result = run(*arguments, input="c1\n" * 3 + "no key\n")
+    assert result.exit_code == 1
+    before, shown, command = result.stderr.splitlines()[-1].partition("state: ")
+    assert (before + shown) == "To ask again for rows without a final state: "
+    program, *again = shlex.split(command)
+    assert program == "statuslookup"
+    assert again[-2] == "-o"
+    again[-1] = str(tmp_path / again[-1])
+    assert again[-1] == str(tmp_path / "ANOTHER") + Path(name).suffix
+    for option in set(more) - {"--custom-ids"}:
+        assert option in again or f"{option}.0" in again
+    sandbox.fault = None
+    sandbox.reset_counts()
+    result = run(*again)
+    assert (result.exit_code, sandbox.keys) == (1, 1)
+    assert "SENT 3" in " ".join(result.stderr.split())
+    assert "failed 1" in " ".join(result.stderr.split())
+    assert (tmp_path / name).read_text()[0] == Path(again[-1]).read_text()[0]
+    # What is left has no key, and to ask once more would change nothing.
+    assert "To ask again" not in result.stderr
 
 
-async def test_rows_of_a_pipe_are_asked_for_as_they_come() -> None:
+def test_unordered_rows_have_their_line(url: str) -> None:
+    result = run_check(url, "-", "--unordered", input=ids(500))
+    assert sorted(row["line"] for row in rows(result.stdout)) == list(range(1, 501))
+
+
+def test_resume_says_how_many_were_there_and_remembers_what_failed(
+    url: str, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    out, source = tmp_path / "out.jsonl", "9999\n" + ids(499)
+    arguments = ("-", "-o", str(out), "--resume")
+    assert run_check(url, *arguments, input=source).exit_code == 1
+    whole = out.read_bytes()
+    out.write_bytes(whole[: len(whole) // 2])
+    sandbox.reset_counts()
+    result = run_check(url, *arguments, input=source)
+    assert (result.exit_code, out.read_bytes()) == (1, whole)
+    assert sandbox.keys < 260
+    assert "SMSFire, 500 rows" in result.stderr
+    assert f"Done before {500 - sandbox.keys}" in " ".join(result.stderr.split())
+
+
+def test_a_long_cell_is_written_and_resumed(url: str, tmp_path: Path) -> None:
+    source, out, limit = "n,id\n" + "x" * 200_000 + ",1\n", tmp_path / "out.csv", csv.field_size_limit()
+    arguments = ("-", "-o", str(out), "--resume")
+    assert run_check(url, *arguments, input=source).exit_code == 0
+    result = run_check(url, *arguments, input=source + ",2\n")
+    assert result.exit_code == 0, result.stderr
+    assert [len(line) > 200_000 for line in out.read_text().splitlines()] == [False, True, False]
+    assert csv.field_size_limit() == limit
+
+
+def test_a_json_file_as_csv_loses_nothing(url: str, tmp_path: Path) -> None:
+    source = '{"id": 1, "a": 1}\n{"id": 2, "b": [2]}\n'
+    result = run_check(url, "-", "--format", "csv", input=source)
+    header, _, second = result.stdout.splitlines()
+    assert header.startswith("id,a,custom_id,")
+    assert header.endswith(",error,more")
+    assert second.endswith(',"{""b"": [2]}"')
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "input", "problem"),
+    [
+        (["missing.csv"], "", "does not exist"),
+        (["."], "", "is a directory"),
+        (["-"], "name,phone\nx,y\n", "names no key column (one of id, customId, custom_id)"),
+        (["-"], '[{"id": 1}]', "JSON array"),
+        (["-", "--resume"], "1\n", "--resume needs the output file"),
+        (["-", "-o", "no/such/folder"], "1\n", "No such file"),
+        (["-", "-o", "."], "1\n", "is a directory"),
+        (["-", "-o", ""], "1\n", "the name of the file is empty; '-' is stdout"),
+        (["-", "-o", "-", "--resume"], "1\n", "--resume needs the output file"),
+        (["-", "-o", "OUT.XLSX"], "1\n", "OUT.XLSX: spreadsheets are not written; name a .csv file"),
+        (["-"], "PK\x03\x04\x14\n", "stdin: it is a spreadsheet or a zip file; save it as CSV"),
+        (["-", "--rate", "0"], "1\n", "Invalid value for '--rate'"),
+        (["-", "--rate", "fast"], "1\n", "Invalid value for '--rate'"),
+        (["-", "--timeout", "0"], "1\n", "Invalid value for '--timeout'"),
+        (["-", "--timeout", "nan"], "1\n", "Invalid value for '--timeout'"),
+        (["-", "--base-url", "http://x.example"], "1\n", "must be https"),
+        (["-", "--env-file", "missing"], "1\n", "does not exist"),
+        (["-", "--custom-ids"], "id\n1\n", "stdin: --custom-ids is for one key a line; name the column"),
+        (["-", "--format", "xml"], "1\n", "Invalid value for '--format'"),
+        (["-", "--only-open"], "id\n1\n", "stdin: --only-open needs a column 'state'"),
+        (["-", "--resume", "-o", os.devnull], "1\n", f"--resume needs a file, and {os.devnull} is none"),
+    ],
+)
+def test_bad_usage_is_said_and_exit_code_2(arguments: list[str], input: str, problem: str) -> None:
+    result = run("check", "smsfire", *arguments, input=input)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert problem in " ".join(result.stderr.split())
+
+
+def test_the_output_must_not_be_the_input(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"id": 1}\n')
+    for option in ([], ["--resume"]):
+        result = run("check", "smsfire", str(path), "-o", str(path), *option)
+        assert result.exit_code == 2
+        assert "the output is the input" in result.stderr
+    assert path.read_text() == '{"id": 1}\n'
+
+
+@pytest.mark.parametrize("name", ["empty.csv", "empty.jsonl", "empty"])
+def test_an_empty_file_asks_nothing(url: str, tmp_path: Path, name: str, sandbox: Sandbox) -> None:
+    (tmp_path / name).write_bytes(b"")
+    result = run_check(url, str(tmp_path / name), "--only-open")
+    assert (result.exit_code, result.stdout, sandbox.requests) == (0, "", 0)
+    assert "SMSFire, 0 rows" in result.stderr
+    assert result.stderr.endswith("The input is empty: it has no rows.\n")
+
+
+def test_digits_as_custom_ids_are_only_smsfires(url: str) -> None:
+    result = run("check", "greenapi", "-", "--custom-ids", "--api-url", url, input="STORY1\n")
+    assert result.exit_code == 2
+    assert "--custom-ids is SMSFire's" in result.stderr
+
+
+def test_latin1_a_byte_order_mark_and_windows_lines(url: str, tmp_path: Path) -> None:
+    source = tmp_path / "in.csv"
+    source.write_bytes(b'\xef\xbb\xbfname;id\r\nJo\xe3o;1\r\n"a\r\nb";2\r\n')
+    result = run_check(url, str(source))
+    assert [(row["name"], row["state"]) for row in rows(result.stdout)] == [
+        ("João", "SENT"),
+        ("a\r\nb", "REJECTED"),
+    ]
+    assert "Line 2 is not UTF-8; such lines were read as Latin-1." in result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize(
+    ("to_stdout", "said"),
+    [
+        (True, "stdout: {}\nstdout got 0 rows. A check that writes to a file (-o FILE) can be resumed."),
+        (False, "/dev/full: {}\nNothing was written to /dev/full. Repeat the command."),
+    ],
+)
+def test_a_full_disk_is_said_and_no_traceback(url: str, tmp_path: Path, to_stdout: bool, said: str) -> None:
+    (tmp_path / "in").write_text(ids(3000))
+    arguments = [] if to_stdout else ["-o", "/dev/full"]
+    with open("/dev/full", "w") as full:
+        process = check(str(tmp_path / "in"), *arguments, url=url, stdout=full)
+        exit_code, _, errors = finish(process)
+    assert (exit_code, errors) == (1, f"Error: {said}\n".format("No space left on device"))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="only Linux has a file that cannot be read")
+def test_an_input_that_cannot_be_read_is_named(url: str) -> None:
+    result = run_check(url, "/proc/self/mem")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: /proc/self/mem: Input/output error\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
+def test_a_reader_that_has_gone_is_no_news(url: str, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text(ids(3000))
+    process = check(str(tmp_path / "in"), url=url)
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["id"] == 1
+        process.stdout.close()
+        assert process.wait(30) == 1
+        assert process.stderr.read() == ""
+
+
+def test_what_ends_a_check_says_how_to_go_on(url: str, tmp_path: Path, sandbox: Sandbox) -> None:
+    sandbox.fault = lambda number: 401 if number > 2 else None
+    out = tmp_path / "out.jsonl"
+    (tmp_path / "in").write_text(ids(3000))
+    arguments = (str(tmp_path / "in"), "-o", str(out))
+    result = run_check(url, *arguments)
+    assert result.exit_code == 3
+    done = len(rows(out.read_text()))
+    assert result.stderr.endswith(f"{out} has {done} rows. To go on, repeat the command with --resume.\n")
+    sandbox.fault = None
+    assert run_check(url, *arguments, "--resume").exit_code == 0
+    assert [row["id"] for row in rows(out.read_text())] == list(range(1, 3001))
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_check_that_wrote_nothing_is_not_to_be_resumed(
+    url: str, tmp_path: Path, sandbox: Sandbox, resume: list[str]
+) -> None:
+    sandbox.fault = lambda _: 401
+    out = tmp_path / "out.csv"
+    arguments = ("-", "-o", str(out))
+    if not resume:
+        out.write_text("the result of yesterday\n")
+    result = run_check(url, *arguments, *resume, input=ids(3))
+    assert result.exit_code == 3
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 2
+    assert result.stderr.endswith(f"Nothing was written to {out}. Repeat the command.\n")
+    assert out.read_text() == ("" if resume else "the result of yesterday\n")
+
+
+@pytest.mark.parametrize(
+    ("there", "input", "problem"),
+    [
+        ("", "7\n8\n", "its row 2 has another key than line 2 of the input"),
+        ("", "1\n", "more rows than this input"),
+        ("my notes\n", "1\n2\n", "its row 3 is not one of this check"),
+    ],
+)
+def test_a_file_that_cannot_be_resumed_is_named_and_not_to_be_resumed(
+    url: str, tmp_path: Path, there: str, input: str, problem: str
+) -> None:
+    out = tmp_path / "out.jsonl"
+    arguments = ("-", "-o", str(out))
+    assert run_check(url, *arguments, input=ids(2)).exit_code == 0
+    with out.open("a") as file:
+        file.write(there)
+    result = run_check(url, *arguments, "--resume", input=input)
+    assert result.exit_code == 2
+    assert f"Error: {out} cannot be resumed: " in result.stderr
+    assert result.stderr.endswith(f"{problem}; choose another file with -o\n")
+    assert "repeat" not in result.stderr.lower()
+
+
+@needs_signals
+def test_ctrl_c_writes_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None:
+    sandbox = Sandbox(rate_limit=RateLimit(10, 1.0))
+    for id in range(1, 3001):
+        sandbox.add_message(id)
+    out = tmp_path / "out.jsonl"
+    (tmp_path / "in").write_text(ids(3000))
+    with sandbox.serve() as url:
+        arguments = ["check", "smsfire", str(tmp_path / "in"), "-o", str(out), "--base-url", url]
+        process = start(*arguments, "--rate", "8", env=environment(**CREDENTIALS))
+        deadline = time.monotonic() + 30
+        while not (out.exists() and out.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        exit_code, output, errors = finish(process)
+        assert (exit_code, output) == (130, "")
+        done = len(rows(out.read_text()))
+        assert 0 < done < 3000
+        assert errors.splitlines()[-1] == (
+            f"Interrupted: {out} has {done:,} rows. To go on, repeat the command with --resume."
+        )
+        sandbox.rate_limit = None
+        result = run(*arguments, "--rate", "off", "--resume")
+    assert result.exit_code == 0
+    assert [row["id"] for row in rows(out.read_text())] == list(range(1, 3001))
+
+
+@needs_signals
+def test_ctrl_c_is_heard_while_stdin_is_silent(url: str) -> None:
+    process = check("-", url=url, stdin=subprocess.PIPE)
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("1\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["id"] == 1
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+
+
+@needs_signals
+def test_a_stdin_that_does_not_block_is_read_to_its_end(url: str) -> None:
     reading, writing = os.pipe()
-    keys = smsfire_keys(SMSFire("t").check, custom_ids=False)
-    out = io.BytesIO()
-    try:
-        os.write(writing, b"1\n2\n")
-        source = Input(Lines(lambda size: os.read(reading, size)), keys)
-        check = check_of(source, out, may_block=True)
-        async with client_of(sandbox_of(5, latency=0)) as client:
-            task = asyncio.ensure_future(check.run(client))
-            for count, more in ((2, b"3\n"), (3, b"")):
-                for _ in range(500):
-                    if len(written(out)) == count:
-                        break
-                    await asyncio.sleep(0.01)
-                assert len(written(out)) == count
-                os.write(writing, more)
-            os.close(writing)
-            await task
-    finally:
+    os.set_blocking(reading, False)
+    with open(writing, "wb", buffering=0) as source, check("-", url=url, stdin=reading) as process:
         os.close(reading)
-    assert [row["id"] for row in written(out)] == [1, 2, 3]
+        assert process.stdout is not None
+        source.write(b"1\n")
+        # When its answer is there, stdin is being read, and has nothing to give.
+        assert json.loads(process.stdout.readline())["id"] == 1
+        source.write(b"2\n")
+        source.close()
+        exit_code, output, _ = finish(process)
+    assert ([row["id"] for row in rows(output)], exit_code) == ([2], 0)
 
 
-# --- what ends it ---------------------------------------------------------------------------------
-
-
-@pytest.mark.virtual_time
-async def test_refused_credentials_end_it_and_what_is_done_is_written() -> None:
-    # Without latency, requests arrive in the order in which they were sent.
-    sandbox, out = sandbox_of(10_000, latency=0.0), io.BytesIO()
-    sandbox.fault = lambda number: 401 if number > 3 else None
-    check = check_of(source_of(ids(10_000)), out)
-    async with client_of(sandbox) as client:
-        with pytest.raises(AuthenticationError):
-            await check.run(client)
-    assert [row["id"] for row in written(out)] == list(range(1, check.written + 1))
-    assert 0 < check.written <= 600
-    assert not any(row["error"] for row in written(out))
-
-
-@pytest.mark.virtual_time
-async def test_a_provider_that_is_gone_ends_it() -> None:
-    class Gone:
-        async def __call__(self, *_: Any) -> None:
-            raise OSError("gone")
-
-    out = io.BytesIO()
-    async with client_of(Gone()) as client:
-        with pytest.raises(TransportError):
-            await check_of(source_of(ids(10_000)), out).run(client)
-    assert written(out) == []
-
-
-@pytest.mark.virtual_time
-@pytest.mark.parametrize("ordered", [True, False])
-@pytest.mark.parametrize("bad", [300, 2900])
-@pytest.mark.parametrize("failure", ["late", "503"])
-async def test_a_batch_that_always_fails_is_its_rows_error_and_nobody_elses(
-    failure: str, bad: int, ordered: bool
-) -> None:
-    class Failing(Stuck):
-        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            self.sandbox.fault = lambda number: 503 if failure == "503" and self.is_asked else None
-            await super().__call__(scope, receive, send)
-
-    out = io.BytesIO()
-    sandbox = Failing(sandbox_of(3000), f'"{bad}"'.encode(), 1000.0 if failure == "late" else 0.0)
-    # One that answers late would hold up all others until their deadlines, if one request went at a time.
-    pacing: Pacing = "grants" if failure == "late" else "answers"
-    limiter = TokenBucket(RateLimit(2), pacing=pacing, clock=LoopClock())
-    retry = RetryPolicy(attempts=3)
-    async with client_of(sandbox, timeout=20.0, limiter=limiter, retry=retry) as client:
-        check = check_of(source_of(ids(3000) + "bad key\n" * 20_000), out, ordered=ordered)
-        await check.run(client)
-    rows = {row["id"]: row["error"] for row in written(out) if isinstance(row["id"], int)}
-    assert len(rows) == 3000
-    failed = sorted(id for id, error in rows.items() if error is not None)
-    first = (bad - 1) // 200 * 200 + 1
-    assert failed == list(range(first, first + 200))
-    assert (check.tally.failed, check.written) == (20_200, 23_000)
-
-
-@pytest.mark.virtual_time
-async def test_one_key_of_many_rows_that_always_fails_does_not_end_it() -> None:
-    sandbox, out = sandbox_of(400), io.BytesIO()
-    stuck = Stuck(sandbox, b'"300"', 0.0)
-    sandbox.fault = lambda number: 503 if stuck.is_asked else None
-    content = ids(200) + "300\n" * 500 + ids(100, first=301)
-    limiter = TokenBucket(RateLimit(2), clock=LoopClock())
-    async with client_of(stuck, limiter=limiter) as client:
-        check = check_of(source_of(content), out)
-        await check.run(client)
-    errors = [row["error"] for row in written(out)]
-    assert errors[:200] == [None] * 200
-    assert all("status 503" in error for error in errors[200:700])
-    assert len(errors) == check.written == 800
-
-
-@pytest.mark.virtual_time
-async def test_a_provider_that_never_answers_in_time_ends_it() -> None:
-    out = io.BytesIO()
-    async with client_of(Stuck(sandbox_of(1), b"ids", 1000.0), timeout=5.0) as client:
-        with pytest.raises(LookupTimeoutError):
-            await check_of(source_of(ids(400)), out).run(client)
-    assert written(out) == []
-
-
-@pytest.mark.virtual_time
-@pytest.mark.parametrize(
-    ("fault", "attempts", "error"),
-    [
-        ("hangs", 1, LookupTimeoutError),
-        (429, 1, RateLimitedError),
-        (503, 20, LookupTimeoutError),
-        (503, 3, ServerError),
-    ],
-)
-async def test_a_provider_that_dies_in_the_middle_ends_it_and_costs_no_row(
-    fault: Any, attempts: int, error: type[StatusLookupError]
-) -> None:
-    class Dying:
-        def __init__(self) -> None:
-            # Without latency, requests arrive in the order in which they were sent.
-            self.sandbox = sandbox_of(3000, latency=0.0)
-            self.sandbox.fault = lambda number: None if number <= 5 else fault
-
-        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            if fault == "hangs" and self.sandbox.requests == 5:
-                await asyncio.sleep(1000)
-            await self.sandbox(scope, receive, send)
-
-    out = io.BytesIO()
-    retry = RetryPolicy(attempts=attempts, random=lambda: 1.0)
-    async with client_of(Dying(), timeout=5.0, retry=retry) as client:
-        with pytest.raises(error):
-            await check_of(source_of(ids(3000)), out).run(client)
-    assert [row["id"] for row in written(out)] == list(range(1, 1001))
-    assert not any(row["error"] for row in written(out))
-
-
-@pytest.mark.virtual_time
-@pytest.mark.parametrize("content", [ids(5000), "id,state\n" + "1,READ\n" * 100_000], ids=["asked", "copied"])
-async def test_a_full_disk_ends_it_soon(content: str) -> None:
-    class Full(io.BytesIO):
-        tries = 0
-
-        def write(self, data: Any) -> int:
-            self.tries += 1
-            raise OSError(28, "No space left on device")
-
-    sandbox, out = sandbox_of(5000), Full()
-    check = check_of(source_of(content), out, only_open=True)
-    async with client_of(sandbox) as client:
-        with pytest.raises(OSError, match="No space"):
-            await check.run(client)
-    assert out.tries == 1
-    assert sandbox.requests < 20
-    assert check.tally.rows <= 1600
+@needs_terminals
+def test_a_check_shows_its_progress_only_on_a_terminal(url: str, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text(ids(3000))
+    out = tmp_path / "out.jsonl"
+    arguments = ["check", "smsfire", str(tmp_path / "in"), "--base-url", url, "--rate", "10"]
+    with show(*arguments, "-o", str(out)) as (_, terminal):
+        shown = read_terminal(terminal, until="Elapsed")
+    assert "a second" in shown
+    assert " left" in shown
+    assert "3,000 rows" in shown
+    # Rows on the same terminal, and no bar in between.
+    with show(*arguments[:2], "-", "--base-url", url, stdin=subprocess.PIPE) as (process, terminal):
+        assert process.stdin is not None
+        process.stdin.write("1\n")
+        process.stdin.close()
+        shown = read_terminal(terminal)
+    assert shown.startswith('{"id": 1, ')
+    assert "a second" not in shown

@@ -17,6 +17,8 @@ from statuslookup import (
     MessageStatus,
     Outcome,
     RateLimit,
+    Receipt,
+    StatusStatistic,
 )
 from statuslookup._model import checked_rate_limit
 from tests.support.refusals import not_refused, refusal
@@ -148,6 +150,35 @@ def test_an_outcome_is_a_key_and_its_status_or_its_error() -> None:
     assert Outcome(1, error=error).error is error
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         outcome.status = STATUS  # type: ignore[misc] # the mistake under test
+
+
+# --- StatusStatistic ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("states", "problems", "state"),
+    [
+        ("", (), None),
+        ("READ", (), "READ"),
+        ("READ DELIVERED", (), "DELIVERED"),
+        ("DELIVERED FAILED READ", (), "FAILED"),
+        ("FAILED SENT", (), "SENT"),
+        ("SENT UNKNOWN", (), "UNKNOWN"),
+        ("READ", ("timestamp is no number",), "UNKNOWN"),
+        (" ".join(DeliveryState), (), "UNKNOWN"),
+    ],
+)
+def test_a_story_is_as_far_as_its_last_recipient(
+    states: str, problems: tuple[str, ...], state: str | None
+) -> None:
+    receipts = tuple(Receipt(participant="a", state=DeliveryState(each)) for each in states.split())
+    assert StatusStatistic(id_message="B", receipts=receipts, problems=problems).state == state
+
+
+@pytest.mark.parametrize("state", list(DeliveryState))
+def test_recipients_who_are_all_as_far_are_the_storys_state(state: DeliveryState) -> None:
+    receipts = (Receipt(participant="a", state=state),) * 2
+    assert StatusStatistic(id_message="B", receipts=receipts).state is state
 
 
 # --- RateLimit and ClientStats --------------------------------------------------------------------

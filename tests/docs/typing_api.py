@@ -118,6 +118,7 @@ async def greenapi_answers_by_id_message() -> None:
     if statistic is not None:
         assert_type(statistic.receipts, tuple[Receipt, ...])
         assert_type(statistic.counts, dict[DeliveryState, int])
+        assert_type(statistic.state, DeliveryState | None)
 
 
 def values(status: MessageStatus, receipt: Receipt) -> None:

@@ -7,10 +7,14 @@ from typing import Any
 import httpx
 
 from statuslookup import DeliveryState, MessageStatus, RetryPolicy, SMSFire, StatusClient
+from statuslookup.cli.providers import SMSFIRE
+from statuslookup.cli.table import columns
 from statuslookup.cli.table.check import Check
-from statuslookup.cli.table.files import StreamSink
-from statuslookup.cli.table.results import SMSFIRE_FIELDS, JsonLines, Results
-from statuslookup.cli.table.rows import Input, Lines, smsfire_keys
+from statuslookup.cli.table.encodings import JsonLines
+from statuslookup.cli.table.lines import Lines
+from statuslookup.cli.table.results import Results
+from statuslookup.cli.table.rows import Input
+from statuslookup.cli.table.sinks import StreamSink
 from statuslookup.sandbox import Sandbox
 from tests.support.virtual_time import LoopClock
 
@@ -32,15 +36,14 @@ def client_of(sandbox: Any, token: str = "sandbox", **options: Any) -> StatusCli
 
 
 def source_of(content: str) -> Input[Any]:
-    keys = smsfire_keys(SMSFire("t").check, custom_ids=False)
-    return Input(Lines(io.BytesIO(content.encode()).read), keys)
+    return Input(Lines(io.BytesIO(content.encode()).read), SMSFIRE.keys, SMSFire("t").check)
 
 
-def check_of(source: Input[Any], out: io.BytesIO, **options: Any) -> Check[Any, MessageStatus]:
-    is_unordered = not options.get("ordered", True)
-    results: Results[Any, MessageStatus] = Results(source.columns, SMSFIRE_FIELDS, with_line=is_unordered)
-    encoding = JsonLines(results.names)
-    return Check(source, results, encoding, StreamSink(out, encoding), **options)
+def check_of(
+    source: Input[Any], out: io.BytesIO, *, with_line: bool = False, **options: Any
+) -> Check[Any, MessageStatus]:
+    results: Results[Any, MessageStatus] = Results(source.columns, columns.SMSFIRE, with_line=with_line)
+    return Check(source, results, StreamSink(out, JsonLines()), **options)
 
 
 def written(out: io.BytesIO) -> Out:

@@ -22,6 +22,11 @@ def run(*arguments: str, input: str | bytes | None = None, **changes: str | None
     return CliRunner().invoke(commands, arguments, input=input, env=env)
 
 
+def run_check(url: str, *arguments: str, input: str | None = None) -> Result:
+    """Check a file or, as ``-``, what comes through stdin, at SMSFire without a limit."""
+    return run("check", "smsfire", *arguments, "--base-url", url, "--rate", "off", input=input)
+
+
 def rows(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 

@@ -12,9 +12,12 @@ from attrs import define
 from ..._client import StatusClient
 from ..._model import AnswerT, KeyT, Outcome
 from ...errors import StatusLookupError, TransportError
-from .files import Resumed, Sink, chunks_of
-from .results import Encoding, Results, Tally
-from .rows import Input, InputError, Row
+from .lines import InputError
+from .reading import chunks_of
+from .results import Results
+from .resume import Resumed
+from .rows import Input, Row
+from .sinks import Sink
 
 _MOST_WAITING = 10_000
 _MOST_READY = 500
@@ -29,7 +32,7 @@ class _Place(Generic[KeyT]):
 
 
 class Check(Generic[KeyT, AnswerT]):
-    """Looks up the rows of an input, and writes them in its order or, ``unordered``, as they come.
+    """Looks up the rows of an input, and writes them in its order or, with their lines, as they come.
 
     Memory is bounded: rows are read as the lookups go on, and no more than ten thousand are looked up or
     wait for their turn in the output.
@@ -43,34 +46,30 @@ class Check(Generic[KeyT, AnswerT]):
         self,
         source: Input[KeyT],
         results: Results[KeyT, AnswerT],
-        encoding: Encoding,
         sink: Sink,
         *,
         resumed: Resumed | None = None,
-        tally: Tally | None = None,
-        ordered: bool = True,
         only_open: bool = False,
         may_block: bool = False,
         batch: int = 200,
     ) -> None:
-        self.tally = Tally() if tally is None else tally
+        """``only_open``, rows whose state is final are copied; ``may_block``, so may reading the source."""
+        self._resumed = Resumed() if resumed is None else resumed
+        self.tally = self._resumed.tally
         self.bytes_done = 0
         """How far the input is done."""
         self.written = self.tally.before
         """How many rows are in the output."""
         self._source = source
         self._results = results
-        self._encoding = encoding
         self._sink = sink
-        self._resumed = Resumed() if resumed is None else resumed
-        self._ordered = ordered
         self._only_open = only_open
         self._may_block = may_block
         self._waiting: dict[KeyT, deque[_Place[KeyT]]] = {}
         self._in_order: deque[_Place[KeyT]] = deque()
         self._places = 0
         """How many rows were read and are not given out."""
-        self._room = asyncio.Event()
+        self._has_capacity = asyncio.Event()
         self._ready: list[bytes] = []
         self._is_flush_due = False
         self._problem: OSError | None = None
@@ -92,7 +91,8 @@ class Check(Generic[KeyT, AnswerT]):
                 self._flush()
         if self._problem is not None:
             raise self._problem
-        self._sink.finish()
+        # Without any row there is a header, and no more of what was there before.
+        self._sink.write(b"")
 
     async def _keys(self) -> AsyncGenerator[KeyT, None]:
         number = 0
@@ -111,11 +111,11 @@ class Check(Generic[KeyT, AnswerT]):
 
     async def _new_place(self, row: Row[KeyT]) -> _Place[KeyT]:
         while self._places >= _MOST_WAITING:
-            self._room.clear()
-            await self._room.wait()
+            self._has_capacity.clear()
+            await self._has_capacity.wait()
         self._places += 1
         place = _Place(row)
-        if self._ordered:
+        if not self._results.with_line:
             self._in_order.append(place)
         return place
 
@@ -158,7 +158,7 @@ class Check(Generic[KeyT, AnswerT]):
             self._settle_failed(place, error)
         else:
             values, state = self._results.found(place.row, outcome.status)
-            self.tally.add_state(state)
+            self.tally.states[state] += 1
             self._settle(place, values)
 
     def _settle_doubtful(self) -> None:
@@ -172,8 +172,8 @@ class Check(Generic[KeyT, AnswerT]):
         self._settle(place, self._results.failed(place.row, str(error)))
 
     def _settle(self, place: _Place[KeyT], values: dict[str, object]) -> None:
-        data = place.data = self._encoding.encode(values)
-        if not self._ordered:
+        data = place.data = self._sink.encoding.encode(values)
+        if self._results.with_line:
             self._give_out(place.row, data)
             return
         in_order = self._in_order
@@ -182,7 +182,7 @@ class Check(Generic[KeyT, AnswerT]):
 
     def _give_out(self, row: Row[KeyT], data: bytes) -> None:
         self._places -= 1
-        self._room.set()
+        self._has_capacity.set()
         self._ready.append(data)
         self.bytes_done = max(self.bytes_done, row.end)
         if len(self._ready) >= _MOST_READY:

@@ -1,16 +1,16 @@
-"""The demo on a terminal, and when it is interrupted."""
+"""Ctrl-C, mostly while the demo runs."""
 
 import asyncio
 import contextlib
-import re
 import signal
-import subprocess
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from statuslookup.cli.main import commands, run_async
-from tests.support.demos import STATES_OF_400, demo, states
+from statuslookup.cli.interrupts import run_async
+from statuslookup.cli.main import commands
+from tests.support.commands import CREDENTIALS
 from tests.support.processes import (
     environment,
     finish,
@@ -63,27 +63,30 @@ def test_an_interruption_in_the_middle_is_one_line_and_130_however_often_it_is_r
     # The sandbox knows when that is; every lookup that is then given up interrupts once more. That the
     # client is closed all the same shows that nothing was torn apart.
     code = """
+import asyncio
 from statuslookup import StatusClient
-from statuslookup._engine.engine import Engine
 from statuslookup.sandbox import Sandbox
 
-answer, leave, close = Sandbox._answer, Engine.leave, StatusClient.aclose
+answer, get, close = Sandbox._answer, StatusClient.get, StatusClient.aclose
 
 def answer_and_interrupt(self, *arguments):
     if self.requests == 2:
         os.kill(os.getpid(), signal.SIGINT)
     return answer(self, *arguments)
 
-def leave_and_interrupt(self, *arguments):
-    os.kill(os.getpid(), signal.SIGINT)
-    leave(self, *arguments)
+async def get_and_interrupt(self, key):
+    try:
+        return await get(self, key)
+    except asyncio.CancelledError:
+        os.kill(os.getpid(), signal.SIGINT)
+        raise
 
 async def close_and_say_so(self):
     await close(self)
     sys.stderr.write("Closed.\\n")
 
-Sandbox._answer, Engine.leave = answer_and_interrupt, leave_and_interrupt
-StatusClient.aclose = close_and_say_so
+Sandbox._answer = answer_and_interrupt
+StatusClient.get, StatusClient.aclose = get_and_interrupt, close_and_say_so
 """
     # Few enough to be given up before the command says that it takes long.
     exit_code, output, errors = finish(start("demo", "--messages", "2000", code=code), within=30)
@@ -106,6 +109,33 @@ def interrupt(*arguments, **options):
 Sandbox.serve = click.echo = interrupt
 """
     assert finish(start("demo", code=code)) == (130, "", "Interrupted.\n")
+
+
+@needs_signals
+@pytest.mark.parametrize("command", ["get", "check"])
+def test_ctrl_c_while_a_host_name_is_looked_up_says_so_and_the_next_one_ends_it(
+    command: str, tmp_path: Path
+) -> None:
+    code = """
+import socket, time
+
+def hang(*arguments, **options):
+    print("Asked.", file=sys.stderr, flush=True)
+    time.sleep(60)
+
+socket.getaddrinfo = hang
+"""
+    (tmp_path / "in").write_text("1\n")
+    argument = "1" if command == "get" else str(tmp_path / "in")
+    arguments = [command, "smsfire", argument, "--base-url", "https://provider.example"]
+    process = start(*arguments, code=code, env=environment(**CREDENTIALS, NO_PROXY="*"))
+    assert process.stderr is not None
+    assert process.stderr.readline() == "Asked.\n"
+    for _ in range(20):
+        process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == "Closing. Ctrl-C once more ends it at once.\n"
+    process.send_signal(signal.SIGINT)
+    assert finish(process, within=20) == (130, "", "Interrupted.\n")
 
 
 @needs_signals
@@ -140,51 +170,6 @@ def test_ctrl_c_is_heard_again_after_a_run_that_it_came_too_late_for(
 
 
 # --- a terminal -----------------------------------------------------------------------------------
-
-
-@needs_terminals
-def test_a_terminal_gets_a_progress_bar_and_colours() -> None:
-    with on_terminal("demo", "--messages", "600") as (process, terminal):
-        shown = read_terminal(terminal)
-        assert process.wait(30) == 0, shown
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
-    # It is drawn ten times a second, so of the two stages on a busy machine one may be missed.
-    assert "200 of 600 1 request " in plain or "400 of 600 2 requests" in plain
-    assert "600 of 600 3 requests" in plain
-    assert re.search(r"GREEN-API +━+ 1 of 1 +1 request ", plain)
-    assert states(plain, "GREEN-API")["READ"] == 21
-    assert sum(states(plain).values()) == 600
-    assert "\x1b[32m" in shown
-    assert all(len(line) <= 80 for line in re.split(r"[\r\n]+", plain))
-
-
-@needs_terminals
-def test_no_color_means_no_colours() -> None:
-    with on_terminal("demo", "--messages", "100", env=environment(NO_COLOR="1")) as (process, terminal):
-        shown = read_terminal(terminal)
-        assert process.wait(30) == 0, shown
-    assert "100 of 100" in shown
-    assert not re.search(r"\x1b\[[0-9;]*\b(3[0-8]|4[0-8]|9[0-7])\b[0-9;]*m", shown)
-
-
-@needs_terminals
-def test_the_bar_is_on_stderr_and_the_table_on_stdout() -> None:
-    with on_terminal("demo", "--messages", "400", stdout=subprocess.PIPE) as (process, terminal):
-        shown = read_terminal(terminal)
-        table = process.stdout.read()
-        assert process.wait(30) == 0, shown
-    assert "400 of 400" in shown
-    assert "Requests made" not in shown
-    assert states(table) == STATES_OF_400
-    assert all(character.isprintable() or character == "\n" for character in table)
-
-
-def test_a_log_gets_no_bar_even_if_it_wants_colours() -> None:
-    exit_code, table, errors = demo("--messages", "100", FORCE_COLOR="1")
-    assert exit_code == 0
-    assert "\x1b[" in table
-    assert len(errors.splitlines()) == 4
-    assert " of 100" not in errors
 
 
 @needs_terminals

@@ -1,0 +1,158 @@
+"""A check that goes on after what its file has already."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from statuslookup import AuthenticationError, MessageStatus
+from statuslookup.cli.table import columns
+from statuslookup.cli.table.check import Check
+from statuslookup.cli.table.encodings import Csv, Encoding, JsonLines
+from statuslookup.cli.table.lines import InputError
+from statuslookup.cli.table.results import Results
+from statuslookup.cli.table.sinks import FileSink
+from statuslookup.sandbox import Sandbox
+from tests.support.checks import client_of, sandbox_of, source_of
+
+
+def run_to_file(
+    content: str,
+    path: Path,
+    sandbox: Sandbox,
+    *,
+    csv: bool = False,
+    resume: bool = True,
+    with_line: bool = False,
+) -> Check[Any, MessageStatus]:
+    source = source_of(content)
+    results: Results[Any, MessageStatus] = Results(source.columns, columns.SMSFIRE, with_line=with_line)
+    encoding: Encoding = Csv(results.names) if csv else JsonLines()
+    sink = FileSink(str(path), encoding, resume=resume)
+    try:
+        resumed = sink.resume(with_line=with_line) if resume else None
+        check = Check(source, results, sink, resumed=resumed)
+
+        async def run() -> None:
+            async with client_of(sandbox, linger=0) as client:
+                await check.run(client)
+
+        asyncio.run(run())
+    finally:
+        sink.close()
+    return check
+
+
+@pytest.mark.parametrize("csv", [False, True], ids=["jsonl", "csv"])
+def test_a_file_that_was_cut_anywhere_is_resumed_to_the_same_bytes(tmp_path: Path, csv: bool) -> None:
+    content = 'id,note\n1,"a\nb"\nx,"""q"""\n,no key\n2,São\n3,\n3,again\n'
+    sandbox, path = sandbox_of(3, latency=0), tmp_path / "out"
+    whole = run_to_file(content, path, sandbox, csv=csv)
+    expected = path.read_bytes()
+    # Around each end of a line, and here and there.
+    ends = [place for place, byte in enumerate(expected) if byte == ord("\n")]
+    sizes = {
+        0,
+        len(expected),
+        *range(0, len(expected), 29),
+        *(end + more for end in ends for more in (-1, 0, 1)),
+    }
+    for size in sorted(sizes):
+        path.write_bytes(expected[:size])
+        check = run_to_file(content, path, sandbox, csv=csv)
+        assert path.read_bytes() == expected, size
+        assert vars(check.tally) == vars(whole.tally) | {"before": check.tally.before}
+    assert check.tally.before == check.written == 6
+
+
+@pytest.mark.parametrize("csv", [False, True], ids=["jsonl", "csv"])
+def test_of_a_file_that_was_cut_anywhere_the_whole_rows_are_left(tmp_path: Path, csv: bool) -> None:
+    names, path = ["note", "state", "error"], tmp_path / "out"
+    encoding: Encoding = Csv(names) if csv else JsonLines()
+    notes = ['a\nb","c', "São", '"', "\r\n"]
+    records = [encoding.encode({"note": note, "state": "SENT", "error": None}) for note in notes]
+    whole = [encoding.header + b"".join(records[:count]) for count in range(len(records) + 1)]
+    for size in range(len(whole[-1]) + 1):
+        path.write_bytes(whole[-1][:size])
+        sink = FileSink(str(path), encoding, resume=True)
+        try:
+            rows = sink.resume(with_line=False).rows
+        finally:
+            sink.close()
+        assert path.read_bytes() == (whole[rows] if size >= len(encoding.header) else b"")
+        assert rows == max((n for n, text in enumerate(whole) if len(text) <= size), default=0)
+
+
+def test_an_unordered_file_is_resumed_by_its_lines(tmp_path: Path) -> None:
+    content = "id\n3\nbad\n2\n1\n2\n"
+    sandbox, path = sandbox_of(3, latency=0), tmp_path / "out"
+    run_to_file(content, path, sandbox, with_line=True)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[3] + lines[1] + lines[0][:9])
+    sandbox.reset_counts()
+    run_to_file(content, path, sandbox, with_line=True)
+    assert path.read_bytes().startswith(lines[3] + lines[1])
+    assert sorted(path.read_bytes().splitlines(keepends=True)) == sorted(lines)
+    assert sandbox.keys < 4
+
+
+@pytest.mark.parametrize(
+    ("there", "content", "problem"),
+    [
+        ("something else\n", "1\n", "its row 1 is not one of this check"),
+        ("something else", "1\n", "its end is no row"),
+        ('{"id": 5, "state": null, "error": null}\n', "1\n", "has another key than line 1"),
+        ('{"id": 1, "state": null, "error": null}\n' * 2, "1\n", "more rows than this input"),
+    ],
+)
+def test_a_file_that_is_not_this_checks_is_refused_and_left_alone(
+    tmp_path: Path, there: str, content: str, problem: str
+) -> None:
+    path = tmp_path / "out"
+    path.write_text(there)
+    with pytest.raises(InputError, match=problem):
+        run_to_file(content, path, sandbox_of(1))
+    assert path.read_text() == there
+
+
+@pytest.mark.parametrize("there", ["name,phone\nAnn,55\n", "name,phone", 'na"me\nAnn\n'])
+def test_a_csv_file_with_other_columns_is_refused_and_left_alone(tmp_path: Path, there: str) -> None:
+    path = tmp_path / "out"
+    path.write_text(there)
+    with pytest.raises(InputError, match="other columns"):
+        run_to_file("1\n", path, sandbox_of(1), csv=True)
+    assert path.read_text() == there
+
+
+def test_a_quote_too_many_is_refused_and_the_file_left_alone(tmp_path: Path) -> None:
+    content, path = "id,note\n1,a\n2,b\n3,c\n", tmp_path / "out"
+    run_to_file(content, path, sandbox_of(3, latency=0), csv=True)
+    whole = path.read_bytes()
+    header, first, second, _ = whole.splitlines(keepends=True)
+    begin = len(header + first)
+    for place in range(begin, begin + len(second)):
+        damaged = whole[:place] + b'"' + whole[place:]
+        path.write_bytes(damaged)
+        sink = FileSink(str(path), Csv(header.decode().rstrip().split(",")), resume=True)
+        with pytest.raises(InputError, match="its row 2 "):
+            sink.resume(with_line=False)
+        sink.close()
+        assert path.read_bytes() == damaged
+
+
+def test_what_was_there_stays_until_there_is_something_better(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("precious" * 1000)
+    sandbox = sandbox_of(3)
+    sandbox.fault = lambda _: 401
+    with pytest.raises(AuthenticationError):
+        run_to_file("1\n", path, sandbox, resume=False)
+    assert path.read_text() == "precious" * 1000
+    sandbox.fault = None
+    run_to_file("1\n", path, sandbox, resume=False)
+    assert json.loads(path.read_text())["id"] == 1
+    run_to_file("id\n", path, sandbox, resume=False, csv=True)
+    assert path.read_text().startswith("id,custom_id,state,")
+    assert path.read_text().count("\n") == 1

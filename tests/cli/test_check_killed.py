@@ -1,0 +1,64 @@
+"""A check that is killed again and again ends with the same file."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.checks import sandbox_of
+
+ROWS, KILLS = 4000, 6
+
+
+@pytest.fixture
+def served() -> Iterator[str]:
+    sandbox = sandbox_of(ROWS, latency=0.03)
+    with sandbox.serve() as url:
+        yield url
+
+
+def environment() -> Mapping[str, str]:
+    return os.environ | {"SMSFIRE_TOKEN": "sandbox"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+def test_a_check_killed_at_random_moments_ends_with_the_same_file(
+    served: str, tmp_path: Path, name: str
+) -> None:
+    numbers, chance = list(range(1, ROWS + 1)), random.Random(7)
+    chance.shuffle(numbers)
+    source, path, expected = tmp_path / "in.csv", tmp_path / name, tmp_path / f"whole.{name}"
+    source.write_text("id,note\n" + "".join(f'{id},"note\n{id}"\n' for id in numbers), encoding="utf-8")
+    command = [sys.executable, "-m", "statuslookup", "check", "smsfire", str(source)]
+    command += ["--base-url", served, "--rate", "off", "-o"]
+    subprocess.run([*command, str(expected)], env=environment(), check=True, capture_output=True)
+    size, kills = expected.stat().st_size, 0
+    moments = sorted(chance.randrange(size) for _ in range(KILLS))
+    for moment in moments:
+        with subprocess.Popen(
+            [*command, str(path), "--resume"], env=environment(), stderr=subprocess.PIPE
+        ) as process:
+            # The moment is a size of the file, so that no machine is too fast or too slow for it.
+            deadline = time.monotonic() + 30
+            while process.poll() is None and time.monotonic() < deadline:
+                if path.exists() and path.stat().st_size >= moment:
+                    time.sleep(chance.random() * 0.005)
+                    break
+                time.sleep(0.0005)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += process.returncode == -signal.SIGKILL
+        assert path.read_bytes() in (b"", expected.read_bytes()[: path.stat().st_size])
+    assert kills >= KILLS - 1
+    done = subprocess.run(
+        [*command, str(path), "--resume"], env=environment(), check=True, capture_output=True
+    )
+    assert path.read_bytes() == expected.read_bytes()
+    assert b"4,000 rows" in done.stderr
