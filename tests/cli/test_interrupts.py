@@ -67,12 +67,12 @@ import asyncio
 from statuslookup import StatusClient
 from statuslookup.sandbox import Sandbox
 
-answer, get, close = Sandbox._answer, StatusClient.get, StatusClient.aclose
+respond, get, close = Sandbox._respond, StatusClient.get, StatusClient.aclose
 
-def answer_and_interrupt(self, *arguments):
+def respond_and_interrupt(self, *arguments):
     if self.requests == 2:
         os.kill(os.getpid(), signal.SIGINT)
-    return answer(self, *arguments)
+    return respond(self, *arguments)
 
 async def get_and_interrupt(self, key):
     try:
@@ -85,7 +85,7 @@ async def close_and_say_so(self):
     await close(self)
     sys.stderr.write("Closed.\\n")
 
-Sandbox._answer = answer_and_interrupt
+Sandbox._respond = respond_and_interrupt
 StatusClient.get, StatusClient.aclose = get_and_interrupt, close_and_say_so
 """
     # Few enough to be given up before the command says that it takes long.
