@@ -16,9 +16,14 @@ project = "statuslookup"
 release = statuslookup.__version__
 html_title = f"statuslookup {release}"
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_show_copyright = False
+html_show_sourcelink = False
 html_show_sphinx = False
+pygments_dark_style = "monokai"
 exclude_patterns = ["_build"]
+maximum_signature_line_length = 88
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_heading_anchors = 3
