@@ -125,33 +125,25 @@ def documents() -> dict[str, str | None]:
 DOCUMENTS = documents()
 
 
-def mistake_of(text: str | None) -> str | None:
-    """Return what is wrong with a docstring's first sentence."""
-    if not text:
-        return "there is none"
+@pytest.mark.parametrize("name", sorted(DOCUMENTS))
+def test_a_public_name_promises_something_in_one_line(name: str) -> None:
+    text = DOCUMENTS[name]
+    assert text, f"{name} has no docstring"
     first, *rest = inspect.cleandoc(text).splitlines()
-    if not first.endswith((".", ":")):
-        return "its first line ends in the middle of a sentence"
-    if len(first) > 110:
-        return "its first line is too long"
-    return "its first line is not alone" if rest and rest[0] else None
+    assert first.endswith((".", ":")), f"the first line of {name} ends in the middle of a sentence"
+    assert len(first) <= 110, f"the first line of {name} is too long"
+    assert not rest or not rest[0], f"the first line of {name} is not alone"
 
 
-def test_every_public_name_promises_something_in_one_line() -> None:
-    mistakes = {name: mistake_of(text) for name, text in DOCUMENTS.items()}
-    assert {name: mistake for name, mistake in mistakes.items() if mistake} == {}
-
-
-def test_help_tells_of_every_field() -> None:
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_help_tells_of_every_field(cls: type) -> None:
     """help() shows no docstring of a field, so the one of its class has to name it."""
-    untold = []
-    for cls in CLASSES:
-        own = [base for base in own_bases(cls) if base is cls or base not in CLASSES]
-        names = {name for base in own for name in assigned(definitions()[base.__name__])}
-        # What a subclass only sets anew is told where it is declared.
-        names -= {name for base in own_bases(cls) if base is not cls for name in declared(base)}
-        untold += [f"{cls.__name__}.{name}" for name in names if f"``{name}" not in (cls.__doc__ or "")]
-    assert untold == []
+    own = [base for base in own_bases(cls) if base is cls or base not in CLASSES]
+    names = {name for base in own for name in assigned(definitions()[base.__name__])}
+    # What a subclass only sets anew is told where it is declared.
+    names -= {name for base in own_bases(cls) if base is not cls for name in declared(base)}
+    text = cls.__doc__ or ""
+    assert not {name for name in names if f"``{name}" not in text}
 
 
 def declared(cls: type) -> dict[str, str | None]:
@@ -187,18 +179,16 @@ def classes_in(hint: Any) -> Iterator[type]:
             yield from classes_in(each)
 
 
-def test_public_signatures_name_public_classes_only() -> None:
-    private = []
-    for cls in CLASSES:
-        hints = [hint for name, hint in typing.get_type_hints(cls).items() if is_public(name)]
-        constructor = vars(cls).get("__init__")
-        if cls not in MADE_ELSEWHERE and inspect.isfunction(constructor):
-            hints += hinted(constructor)
-        for _, member in members(cls):
-            hints += hinted(member.fget if isinstance(member, property) else member)
-        named = {each for hint in hints for each in classes_in(hint)}
-        private += [(cls.__name__, each.__name__) for each in named - set(CLASSES)]
-    assert private == []
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_public_signatures_name_public_classes_only(cls: type) -> None:
+    hints = [hint for name, hint in typing.get_type_hints(cls).items() if is_public(name)]
+    constructor = vars(cls).get("__init__")
+    if cls not in MADE_ELSEWHERE and inspect.isfunction(constructor):
+        hints += hinted(constructor)
+    for _, member in members(cls):
+        hints += hinted(member.fget if isinstance(member, property) else member)
+    named = {each for hint in hints for each in classes_in(hint)}
+    assert not {each.__name__ for each in named - set(CLASSES)}
 
 
 def test_the_package_is_walked() -> None:
