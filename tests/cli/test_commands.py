@@ -250,16 +250,16 @@ def test_help_has_examples(command: str) -> None:
     assert "\b" not in result.output
 
 
-def test_help_and_pages_name_the_columns_that_the_answer_replaces() -> None:
+def test_help_and_readme_name_the_columns_that_the_answer_replaces() -> None:
     help_text = run("check", "--help").output.partition("Other columns")[2].partition("Examples")[0]
-    page = Path("docs/command-line.md").read_text(encoding="utf-8").partition("Give your own columns")[2]
+    readme = Path("README.md").read_text(encoding="utf-8").partition("Give your own columns")[2]
     for name in {*SMSFIRE_FIELDS.names, *GREENAPI_FIELDS.names, "error", "line"} - {
         "id",
         "custom_id",
         "id_message",
     }:
         assert re.search(rf"\b{name}\b", help_text), name
-        assert f"`{name}`" in page.partition("least far")[0], name
+        assert f"`{name}`" in readme.partition("least far")[0], name
 
 
 @needs_terminals
