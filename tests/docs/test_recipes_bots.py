@@ -1,7 +1,8 @@
-"""The README's bots run under their own frameworks: as they are started, and until Ctrl-C."""
+"""The bots of the recipes run under their own frameworks: as they are started, and until Ctrl-C."""
 
 import asyncio
 import gc
+import importlib
 import json
 import signal
 import threading
@@ -20,15 +21,17 @@ from telegram.error import InvalidToken
 from telegram.ext import Application
 from telegram.request import BaseRequest, RequestData
 
+from examples import aiogram_bot, python_telegram_bot
 from statuslookup import ClosedError, DeliveryState, StatusClient
 from statuslookup.sandbox import Sandbox
 from tests.support.discord_server import DiscordServer, serving
-from tests.support.readme import load_recipe
 
 with warnings.catch_warnings():
     # discord.py imports it for voice, which the recipe does not use.
     warnings.filterwarnings("ignore", "'audioop' is deprecated and slated for removal", DeprecationWarning)
     import discord
+
+    from examples import discord_bot
 
 USAGE = "Please write /status 42 or /status firezap0001."
 SORRY = "Sorry, I cannot find out at the moment. SMSFire: "
@@ -158,15 +161,15 @@ class Session(BaseSession):
 
 def run_aiogram(telegram: Telegram) -> StatusClient[Any, Any]:
     """Run the recipe as its last line does, and return the client that it gave to its handlers."""
-    recipe = load_recipe("aiogram")
+    bot = importlib.reload(aiogram_bot)  # a router serves one dispatcher in its life
     clients: list[StatusClient[Any, Any]] = []
 
     async def remember(handler: Any, message: Message, data: dict[str, Any]) -> Any:
         clients.append(data["statuses"])
         return await handler(message, data)
 
-    recipe["router"].message.middleware(remember)
-    asyncio.run(recipe["main"](Bot("42:TELEGRAM", session=Session(telegram))))
+    bot.router.message.middleware(remember)
+    asyncio.run(bot.main(Bot("42:TELEGRAM", session=Session(telegram))))
     (client,) = set(clients)
     return client
 
@@ -236,9 +239,9 @@ def run_python_telegram_bot(request: Request) -> StatusClient[Any, Any]:
     return client
 
 
-def build_python_telegram_bot(request: Request) -> Any:
+def build_python_telegram_bot(request: Request) -> python_telegram_bot.Bot:
     builder = Application.builder().request(request).get_updates_request(request)
-    return load_recipe("python-telegram-bot")["build"](builder)
+    return python_telegram_bot.build(builder)
 
 
 @pytest.mark.usefixtures("current_loop")
@@ -282,8 +285,8 @@ def run_discord(server: DiscordServer, token: str = "DISCORD") -> StatusClient[A
 
     async def main() -> None:
         async with serving(server) as connector:
-            bot: discord.Client = load_recipe("discord.py")["StatusBot"](connector=connector)
-            clients.append(bot.statuses)  # type: ignore[attr-defined] # the recipe's own
+            bot = discord_bot.StatusBot(connector=connector)
+            clients.append(bot.statuses)
 
             @bot.event
             async def on_app_command_completion(*_: Any) -> None:

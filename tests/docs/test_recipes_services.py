@@ -1,4 +1,4 @@
-"""The README's recipes for services keep what they promise, with the real frameworks and the sandbox."""
+"""The recipes for services keep what they promise, with the real frameworks and the sandbox."""
 
 import asyncio
 import gc
@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -26,10 +25,10 @@ from prometheus_client import CollectorRegistry, generate_latest, make_asgi_app
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from examples import fastapi_service, prometheus_metrics, several_accounts, test_bot
 from statuslookup import ClientStats, DeliveryState, ProviderError, RetryPolicy, SMSFire, StatusClient
 from statuslookup.sandbox import Sandbox
 from statuslookup.sandbox._serving import serving
-from tests.support.readme import blocks, load_recipe, section
 
 TOKEN = "canary-token"
 
@@ -50,11 +49,10 @@ def served(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbo
         yield sandbox
 
 
-def run(heading: str) -> "subprocess.CompletedProcess[str]":
-    """Run a recipe's program in a process of its own, in this environment."""
-    (program,) = blocks(section(heading), "python")
+def run(example: str) -> "subprocess.CompletedProcess[str]":
+    """Run an example in a process of its own, in this environment."""
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
+        [sys.executable, "-W", "error", "-m", f"examples.{example}"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -98,8 +96,7 @@ def clients_of(base_url: str) -> list[str]:
 
 
 async def test_fastapi_has_one_client_from_start_to_shutdown(served: Sandbox) -> None:
-    app = load_recipe("FastAPI")["app"]
-    with serving(app, "127.0.0.1", 0) as url:
+    with serving(fastapi_service.app, "127.0.0.1", 0) as url:
         async with httpx.AsyncClient(base_url=url) as http:
             found, unknown = await asyncio.gather(http.get("/messages/42"), http.get("/messages/7"))
             assert (await http.get("/messages/-1")).status_code == 422
@@ -116,9 +113,8 @@ async def test_fastapi_has_one_client_from_start_to_shutdown(served: Sandbox) ->
 
 
 async def test_fastapi_answers_a_webhook_before_it_reads_it(served: Sandbox) -> None:
-    app = load_recipe("FastAPI")["app"]
     served.change_state(42, DeliveryState.READ)
-    with Log("messages") as log, serving(app, "127.0.0.1", 0) as url:
+    with Log("messages") as log, serving(fastapi_service.app, "127.0.0.1", 0) as url:
         posted = await served.post_webhooks(f"{url}/webhooks/smsfire")
         assert posted.delivered == 1
         assert log.messages.empty()
@@ -127,8 +123,7 @@ async def test_fastapi_answers_a_webhook_before_it_reads_it(served: Sandbox) -> 
 
 
 async def test_fastapi_logs_a_webhook_that_cannot_be_read(served: Sandbox) -> None:
-    app = load_recipe("FastAPI")["app"]
-    with Log("messages") as log, serving(app, "127.0.0.1", 0) as url:
+    with Log("messages") as log, serving(fastapi_service.app, "127.0.0.1", 0) as url:
         log.go_on.set()
         async with httpx.AsyncClient() as http:
             answer = await http.post(f"{url}/webhooks/smsfire", content=b"nonsense")
@@ -147,9 +142,9 @@ class OneTry(RetryPolicy):
 
 @pytest.mark.parametrize(("fault", "code"), [(403, 502), (418, 502), (429, 503), (500, 503), (None, 504)])
 async def test_fastapi_says_whose_fault_it_was(
-    fault: int | None, code: int, caplog: pytest.LogCaptureFixture
+    fault: int | None, code: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = load_recipe("FastAPI")
+    app, get_client = fastapi_service.app, fastapi_service.get_client
     sandbox = Sandbox(token=TOKEN, latency=0.0 if fault else 60.0)
     sandbox.fault = lambda number: fault
     async with StatusClient(
@@ -158,8 +153,8 @@ async def test_fastapi_says_whose_fault_it_was(
         retry=OneTry(),
         timeout=10.0 if fault else 0.1,
     ) as client:
-        recipe["app"].dependency_overrides[recipe["get_client"]] = lambda: client
-        transport = httpx.ASGITransport(recipe["app"])
+        monkeypatch.setitem(app.dependency_overrides, get_client, lambda: client)
+        transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             answer = await http.get("/messages/42")
     assert answer.status_code == code
@@ -203,7 +198,7 @@ async def test_accounts_share_what_the_provider_counts_together(
             monkeypatch.setenv(f"{account}_GREEN_API_ID_INSTANCE", str(instance.id_instance))
             monkeypatch.setenv(f"{account}_GREEN_API_TOKEN", account.lower())
             monkeypatch.setenv(f"{account}_GREEN_API_URL", url)
-        await load_recipe("Several accounts in one process")["main"]()
+        await several_accounts.main()
     assert accounts.seen == {"token-of-shop", "token-of-support"}
     assert (sandbox.requests, north.requests, south.requests) == (2, 1, 1)
     assert sandbox.rejections == 0
@@ -221,7 +216,7 @@ async def test_accounts_are_closed_if_one_cannot_be_opened(monkeypatch: pytest.M
     monkeypatch.setenv("SHOP_SMSFIRE_TOKEN", TOKEN)
     monkeypatch.setenv("SHOP_SMSFIRE_URL", url)
     with pytest.raises(ValueError, match="SMSFIRE_TOKEN must be set"):
-        await load_recipe("Several accounts in one process")["main"]()
+        await several_accounts.main()
     gc.collect()
 
 
@@ -244,7 +239,8 @@ def test_opentelemetry_shows_lookups_and_requests_and_no_secret(
     served: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_REQUEST", ".*")
-    done = run("OpenTelemetry")
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SANITIZE_FIELDS", "authorization")
+    done = run("opentelemetry_spans")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     [one, many], requests = spans_of(done)
@@ -254,13 +250,13 @@ def test_opentelemetry_shows_lookups_and_requests_and_no_secret(
     assert len(requests) == served.requests == 3
     assert all(span["parent_id"] is None for span in (one, many, *requests))
     assert len({span["context"]["trace_id"] for span in (one, many, *requests)}) == 5
-    assert all("***" in str(span["attributes"]) for span in requests)
+    assert all("[REDACTED]" in str(span["attributes"]) for span in requests)
     assert TOKEN not in done.stdout
 
 
 def test_opentelemetry_shows_why_a_lookup_failed(served: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSFIRE_TOKEN", "another-canary")
-    done = run("OpenTelemetry")
+    done = run("opentelemetry_spans")
     assert done.returncode == 1
     [lookup], [request] = spans_of(done)
     assert lookup["status"]["status_code"] == "ERROR"
@@ -334,8 +330,8 @@ def test_prometheus_has_every_count_of_every_client() -> None:
         for account, first in (("shop", 1), ("support", 101))
     }
     registry = CollectorRegistry(auto_describe=True)
-    collector = load_recipe("Prometheus")["StatusLookupCollector"]
-    registry.register(collector({account: Still(stats) for account, stats in counts.items()}))
+    clients: Any = {account: Still(stats) for account, stats in counts.items()}
+    registry.register(prometheus_metrics.StatusLookupCollector(clients))
     assert samples_of(generate_latest(registry).decode()) == {
         (metric, account): getattr(stats, field)
         for metric, field in METRICS.items()
@@ -350,7 +346,7 @@ async def test_prometheus_reads_a_client_that_works(served: Sandbox) -> None:
         StatusClient(SMSFire.from_env()) as client,
         httpx.AsyncClient(transport=transport, base_url="http://localhost") as http,
     ):
-        registry.register(load_recipe("Prometheus")["StatusLookupCollector"]({"shop": client}))
+        registry.register(prometheus_metrics.StatusLookupCollector({"shop": client}))
         await asyncio.gather(client.get(42), client.get(42), client.get(7))
         samples = samples_of((await http.get("/metrics")).text)
         assert samples == {(metric, "shop"): getattr(client.stats(), METRICS[metric]) for metric in METRICS}
@@ -367,9 +363,8 @@ def free_port() -> int:
 def test_prometheus_is_served_on_a_port(served: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv("METRICS_PORT", str(port))
-    (program,) = blocks(section("Prometheus"), "python")
     samples: dict[tuple[str, str], float] = {}
-    with subprocess.Popen([sys.executable, "-W", "error", "-c", program]) as process:
+    with subprocess.Popen([sys.executable, "-W", "error", "-m", "examples.prometheus_metrics"]) as process:
         try:
             until = time.monotonic() + 30
             while samples.get(("statuslookup_sent_keys_total", "shop")) != 300 and time.monotonic() < until:
@@ -387,19 +382,22 @@ def test_prometheus_is_served_on_a_port(served: Sandbox, monkeypatch: pytest.Mon
 # --- test your own bot ----------------------------------------------------------------------------
 
 
-def test_the_tests_of_a_bot_pass(tmp_path: Path) -> None:
-    (program,) = blocks(section("Test your own bot"), "python")
-    (tmp_path / "test_bot.py").write_text(program, encoding="utf-8")
-    (tmp_path / "pytest.ini").write_text(
-        "[pytest]\nasyncio_default_fixture_loop_scope = function\n", encoding="utf-8"
-    )
+def test_the_tests_of_a_bot_pass() -> None:
+    """With none of this project's own settings, as a user runs them."""
+    settings = [
+        "-c",
+        os.devnull,
+        "-o",
+        "asyncio_default_fixture_loop_scope=function",
+        "-p",
+        "no:cacheprovider",
+    ]
     done = subprocess.run(
-        [sys.executable, "-W", "error", "test_bot.py"],
-        cwd=tmp_path,
+        [sys.executable, "-W", "error", "-m", "pytest", *settings, test_bot.__file__],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert f"{program.count('async def test_')} passed" in done.stdout
+    assert "5 passed" in done.stdout

@@ -1,0 +1,1 @@
+"""Recipes as programs: each file is shown in the documentation, and run by the tests."""

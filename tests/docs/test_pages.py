@@ -1,0 +1,192 @@
+"""What stands in the README and the pages is true: their blocks run, their links lead somewhere."""
+
+import ast
+import asyncio
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sysconfig
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import statuslookup
+from statuslookup import DeliveryState
+from statuslookup.sandbox import Sandbox
+from tests.support.pages import DOCS, PAGES, README, ROOT, Fence, fences_of, name_of, section
+from tests.test_architecture import FLOORS
+
+FENCES = [fence for page in PAGES for fence in fences_of(page)]
+
+NOT_RUN = {
+    "pip install": "it changes the environment; what it names exists, says a test here",
+    "python -m benchmarks.": "it takes minutes; the module exists, says a test here",
+    "scripts/demo": "it installs; .ci/run and the demo's own tests run what it starts",
+    "scripts/test": "it is these tests; .ci/run runs it",
+}
+"""How a line of a shell block begins that no test runs, and why. A block with one has no other lines."""
+
+SHOWN = {"text": "it is what a program prints"}
+"""Languages of blocks that nothing could run, and why. Sphinx runs those in braces."""
+
+
+def is_python(fence: Fence) -> bool:
+    return fence.language == "python"
+
+
+def is_shell(fence: Fence) -> bool:
+    return fence.language == "sh" and not fence.text.startswith(tuple(NOT_RUN))
+
+
+PYTHON_PAGES = [page for page in PAGES if any(map(is_python, fences_of(page)))]
+SHELL_PAGES = [page for page in PAGES if any(map(is_shell, fences_of(page)))]
+
+
+def test_every_block_is_run_or_has_a_reason() -> None:
+    """And the other tests here do find blocks."""
+    assert len(PYTHON_PAGES) >= 8
+    assert len(SHELL_PAGES) >= 2
+    for fence in FENCES:
+        directive = fence.language.startswith("{") and fence.page != name_of(README)
+        assert fence.language in ("python", "sh", *SHOWN) or directive, fence.place
+        if fence.language == "sh" and not is_shell(fence):
+            for line in fence.text.splitlines():
+                assert line.startswith(tuple(NOT_RUN)), fence.place
+
+
+@pytest.fixture
+def sandbox() -> Sandbox:
+    """What every example asks for, at both providers, with the token that it shows."""
+    sandbox = Sandbox(token="...", rate_limit=None)
+    for id in range(1, 101):
+        sandbox.add_message(id, custom_id=f"firezap{id:04}", state=DeliveryState.READ)
+    sandbox.add_instance(1101000001, "...").add_statistic("BAE57C4EEC000000", DeliveryState.READ)
+    return sandbox
+
+
+@pytest.fixture
+def _asks_the_sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lead every client that would go to a provider itself to the sandbox."""
+    own = statuslookup.StatusClient
+
+    def client(provider: Any, **options: Any) -> Any:
+        if provider.base_url.startswith("https:"):
+            options.setdefault("transport", httpx.ASGITransport(sandbox))
+        return own(provider, **options)
+
+    monkeypatch.setattr(statuslookup, "StatusClient", client)
+    monkeypatch.setenv("SMSFIRE_TOKEN", "...")
+    monkeypatch.delenv("SMSFIRE_URL", raising=False)
+    yield
+    for name in ("SMSFIRE_TOKEN", "SMSFIRE_URL"):
+        os.environ.pop(name, None)  # where an example sets it
+
+
+@pytest.mark.parametrize("page", PYTHON_PAGES, ids=name_of)
+@pytest.mark.usefixtures("_asks_the_sandbox")
+def test_the_python_of_a_page_runs(page: Path) -> None:
+    """All blocks one after another, as at the prompt of ``python -m asyncio``, which knows await."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    with asyncio.Runner() as runner:
+        for fence in filter(is_python, fences_of(page)):
+            code = compile(fence.text, fence.place, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            if awaitable := eval(code, names):  # noqa: S307 # the page's own program
+                runner.run(awaitable)
+
+
+@pytest.mark.parametrize("page", SHELL_PAGES, ids=name_of)
+def test_the_shell_of_a_page_runs(page: Path, sandbox: Sandbox, tmp_path: Path) -> None:
+    """All blocks one after another, in one folder."""
+    (tmp_path / "campaign.csv").write_text("id,note\n42,hello\n1,\n")
+    commands = "".join(fence.text for fence in fences_of(page) if is_shell(fence))
+    with sandbox.serve() as url:
+        done = subprocess.run(
+            ["bash", "-e", "-u", "-c", commands.replace("https://api.green-api.com", url)],
+            env={
+                "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}",
+                "PYTHONPATH": str(Path.cwd()),
+                "SMSFIRE_URL": url,
+            },
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert "READ" in done.stdout
+    for result in ("result.csv", "later.csv"):
+        assert len((tmp_path / result).read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(("heading", "name"), [("Try it", "demo"), ("Run the tests", "test")])
+def test_a_command_of_the_readme_is_one_script(heading: str, name: str) -> None:
+    """``.ci/run`` and whoever reads the README run it as it stands there."""
+    script = f"scripts/{name}"
+    assert re.findall(r"^```sh\n(.*?)^```$", section(README, heading), re.M | re.S) == [f"{script}\n"]
+    assert os.access(ROOT / script, os.X_OK)
+
+
+def test_what_is_to_be_installed_exists() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lines = [line for fence in FENCES for line in fence.text.splitlines() if line.startswith("pip install")]
+    assert len(lines) >= 8
+    for line in lines:
+        names = shlex.split(line)[2:]
+        groups = {names.pop(index + 1) for index, name in enumerate(names) if name == "--group"}
+        assert groups <= set(project["dependency-groups"])
+        for name in names:
+            if name.startswith("."):
+                assert set(re.findall(r"\w+", name)) <= set(project["project"]["optional-dependencies"])
+            elif not name.startswith("--"):
+                assert distribution(re.split(r"[\[<>=]", name)[0]).version
+
+
+def test_every_benchmark_that_is_named_exists() -> None:
+    named = {name for fence in FENCES for name in re.findall(r"python -m (benchmarks\.\w+)", fence.text)}
+    assert len(named) >= 4
+    assert all(find_spec(name) for name in named)
+
+
+def test_the_links_of_the_readme_lead_somewhere() -> None:
+    """Sphinx looks at those of the pages."""
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README.read_text(encoding="utf-8"))
+    assert len(links) >= 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 180
+
+
+def test_every_example_is_shown_and_tested() -> None:
+    examples = {path.stem for path in (ROOT / "examples").glob("*.py")} - {"__init__"}
+    included = [fence.language for fence in FENCES if fence.language.startswith("{literalinclude}")]
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_recipes_*.py"))
+    assert sorted(Path(each).stem for each in included) == sorted(examples)
+    assert {name for name in examples if re.search(rf"\b{name}\b", tests)} == examples
+
+
+@pytest.mark.parametrize("package", ["statuslookup", "statuslookup.providers", "statuslookup.sandbox"])
+def test_the_reference_has_every_public_name(package: str) -> None:
+    reference = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("api/*.md"))
+    entries = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)", reference, re.MULTILINE))
+    names = set(importlib.import_module(package).__all__)
+    if "statuslookup.errors" in entries:  # a whole module
+        names -= set(statuslookup.errors.__all__)
+    if package != "statuslookup":
+        names -= set(statuslookup.__all__)  # their entries are the package's
+    assert sorted(name for name in names if f"{package}.{name}" not in entries) == []
+
+
+def test_the_floors_of_the_parts_are_told_as_they_are() -> None:
+    rows = re.findall(r"^\| (\d) \| `(\w+)` \|", (DOCS / "internals.md").read_text(encoding="utf-8"), re.M)
+    assert {part: int(floor) for floor, part in rows} == FLOORS
