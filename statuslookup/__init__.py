@@ -27,7 +27,9 @@ from ._client import StatusClient
 from ._clock import Clock, Timer
 from ._engine.retry import RetryPolicy
 from ._http.sender import Transport
-from ._limits.token_bucket import Limiter, Pacing, Slot, TokenBucket
+from ._limits.limiter import Limiter, Slot
+from ._limits.pacer import Pacing
+from ._limits.token_bucket import TokenBucket
 from ._model import (
     ClientStats,
     CustomId,

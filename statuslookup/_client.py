@@ -19,7 +19,7 @@ from ._engine.lookup import Line
 from ._engine.retry import RetryPolicy
 from ._http.sender import Sender, Transport
 from ._limits.budgets import SharedBucket
-from ._limits.token_bucket import Limiter
+from ._limits.limiter import Limiter, check_slots
 from ._limits.unlimited import Unlimited
 from ._model import AnswerT, ClientStats, KeyT, MessageKey, Outcome
 from .errors import ClosedError, IncompleteError, StatusLookupError, WrongLoopError
@@ -253,6 +253,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         # Only after the sender, which may fail: nobody releases the bucket of a client that never opened.
         if self._limiter is not None:
             limiter = self._limiter
+            check_slots(limiter)
         elif limit is None:
             limiter = Unlimited()
         else:

@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import Generic, cast
 
 from .._clock import Clock, Timer
-from .._limits.token_bucket import BucketSlot, Limiter
+from .._limits.limiter import Limiter, Slot
 from .._model import AnswerT, KeyT
 from .._wire import Request, Response
 from ..errors import (
@@ -15,6 +15,7 @@ from ..errors import (
     ProviderError,
     RateLimitedError,
     StatusLookupError,
+    TransportError,
 )
 from ..providers.base import Exchange, Provider, Results
 from .lanes import Batch, Batcher, Entry
@@ -131,28 +132,17 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         try:
             while True:
                 asked_at = self._clock.time()
-                try:
-                    async with self._limiter.slot() as slot:
-                        granted_at = self._clock.time()
-                        self.seconds_paced += granted_at - asked_at
-                        if request is None:
-                            batch = self._seal(asked_at, granted_at)
-                            exchange = self._provider.exchange(batch.keys())
-                            request = self._advance(exchange, None, batch)
-                        if request is None or self._give_up(exchange, batch):  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
-                            # Not by return: the slot would take it for an answer that came in no time.
-                            raise _SlotUnused
-                        self.requests += 1
-                        answer = await self._send(request)
-                        if answer.opened_connection and isinstance(slot, BucketSlot):
-                            slot.opened_connection = True
-                        if answer.status_code == 429:
-                            self.rejections += 1
-                            slot.rejected(answer.retry_after)
-                except _SlotUnused:
-                    return
-                except ProviderError as error:
-                    answer = error
+                async with self._limiter.slot() as slot:
+                    granted_at = self._clock.time()
+                    self.seconds_paced += granted_at - asked_at
+                    if request is None:
+                        batch = self._seal(asked_at, granted_at)
+                        exchange = self._provider.exchange(batch.keys())
+                        request = self._advance(exchange, None, batch)
+                    if request is None or self._give_up(exchange, batch):  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
+                        return
+                    self.requests += 1
+                    answer = await self._send_in(slot, request)
                 self._log(batch, answer, granted_at)
                 request = self._advance(exchange, answer, batch)  # pyright: ignore[reportPossiblyUnboundVariable] # a batch is sealed first
                 if request is None:
@@ -161,6 +151,19 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             self._fail(batch, error)
             if not isinstance(error, Exception):
                 raise
+
+    async def _send_in(self, slot: Slot, request: Request) -> Response | ProviderError:
+        try:
+            answer: Response | ProviderError = await self._send(request)
+        except ProviderError as error:
+            answer = error
+        except BaseException:
+            slot.done(TransportError("the request was cut off", provider=self._provider.name))
+            raise
+        slot.done(answer)
+        if isinstance(answer, Response) and answer.status_code == 429:
+            self.rejections += 1
+        return answer
 
     def _seal(self, asked_at: float, now: float) -> Batch[KeyT, AnswerT]:
         self.is_asking = False
@@ -299,10 +302,6 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         if self._timer is not None:
             self._timer.cancel()
         return self._tasks.copy()
-
-
-class _SlotUnused(Exception):
-    """Leaves a slot in which nothing was sent."""
 
 
 def _cut_off() -> ClosedError:

@@ -243,7 +243,7 @@ async def test_a_batch_that_always_fails_is_its_rows_error_and_nobody_elses(
     out = io.BytesIO()
     sandbox = Failing(sandbox_of(3000), f'"{bad}"'.encode(), 1000.0 if failure == "late" else 0.0)
     # One that answers late would hold up all others until their deadlines, if one request went at a time.
-    pacing: Pacing = "grants" if failure == "late" else "answers"
+    pacing: Pacing = "windowed" if failure == "late" else "spaced"
     limiter = TokenBucket(RateLimit(2), pacing=pacing, clock=LoopClock())
     retry = RetryPolicy(attempts=3)
     async with client_of(sandbox, timeout=20.0, limiter=limiter, retry=retry) as client:

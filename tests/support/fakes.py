@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from statuslookup import RateLimit, StatusClient, TokenBucket
+from statuslookup import ProviderError, RateLimit, Response, StatusClient, TokenBucket
 from statuslookup._wire import Request, Secret
 from statuslookup.providers.base import Exchange, error_of
 from tests.support.virtual_time import LoopClock
@@ -84,7 +84,7 @@ class FakeLimiter:
     def slot(self) -> "FakeLimiter":
         return self
 
-    def rejected(self, retry_after: float | None = None) -> None: ...
+    def done(self, reply: Response | ProviderError) -> None: ...
 
     async def __aenter__(self) -> "FakeLimiter":
         self.waiting += 1
