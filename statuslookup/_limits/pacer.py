@@ -102,6 +102,8 @@ class Pacer:
         self._counted_by: deque[float] = deque()
         """The moments, in order, by which the requests of the last period were counted, less the credit."""
         self._round_trips: deque[float] = deque(maxlen=_SAMPLES)
+        self.is_windowed = False
+        """Whether requests are windowed because of ``pacing`` or of the round trips."""
         self._forget_round_trips()
 
     @property
@@ -248,7 +250,6 @@ class Pacer:
 
     def _forget_round_trips(self) -> None:
         self.is_windowed = self._pacing == "windowed"
-        """Whether requests are windowed because of ``pacing`` or of the round trips."""
         self._round_trips.clear()
         self._round_trips_seen = 0
         self._smallest_round_trip = math.inf

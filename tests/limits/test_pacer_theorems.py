@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from statuslookup import ProviderError, RateLimit, Response
 from statuslookup._limits.pacer import Grant, Pacer, Pacing
-from tests.support.turns import LOST, TWO_A_SECOND
+from tests.support.turns import FOUND, LOST, TWO_A_SECOND, too_many
 
 TOLERANCE = 1e-9
 
@@ -126,10 +126,8 @@ def most_in_a_window(sent: list[Sent], seconds: float) -> int:
 short = st.integers(0, 80).map(lambda tick: tick / 64)
 lateness = st.just(0.0) | st.just(0.0) | short | st.floats(0, 8)
 durations = short | short | st.floats(0, 30)
-rejections = st.builds(lambda seconds: Response(429, retry_after=seconds), st.none() | st.floats(0, 90))
-replies = (
-    st.sampled_from([Response(200), Response(200), Response(200), Response(500), LOST, None]) | rejections
-)
+rejections = st.builds(too_many, st.none() | st.floats(0, 90))
+replies = st.sampled_from([FOUND, FOUND, FOUND, Response(500), LOST, None]) | rejections
 turns = st.sampled_from([""] * 12 + ["another pacer goes on", "the loop was closed"])
 # A pacer chooses by the last twenty round trips: they are long for a while, and then short.
 plans = st.builds(
@@ -142,14 +140,13 @@ plans = st.builds(
         for takes in (0.9, 0.05, 0.9)
     ],
 )
-limits = st.sampled_from(
-    [TWO_A_SECOND, RateLimit(1), RateLimit(3), RateLimit(8, per=2.0), RateLimit(0.5), RateLimit(1.5)]
-    + [RateLimit(2.75, per=0.5), RateLimit(20)]
+limits = st.builds(
+    RateLimit, st.sampled_from([2, 1, 3, 16, 0.5, 1.5, 2.75]), st.sampled_from([1.0, 0.5, 2.0])
 )
 pacings: st.SearchStrategy[Pacing] = st.sampled_from(["auto", "spaced", "windowed"])
 
 
-@settings(max_examples=600)
+@settings(max_examples=300)
 @given(limit=limits, pacing=pacings, plans=plans)
 def test_no_window_holds_too_many_wherever_each_request_was_counted(
     limit: RateLimit, pacing: Pacing, plans: list[Plan]
@@ -160,7 +157,7 @@ def test_no_window_holds_too_many_wherever_each_request_was_counted(
         assert later.granted - earlier.granted >= limit.interval - TOLERANCE
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(limit=limits, plans=plans)
 def test_spaced_no_two_are_counted_closer_than_the_interval(limit: RateLimit, plans: list[Plan]) -> None:
     sent = Course(lambda: CreditlessPacer(limit, pacing="spaced")).run(plans)
@@ -198,6 +195,9 @@ journeys = st.lists(
 )
 
 
+replies_of: dict[str, Response | ProviderError] = {"failure": LOST, "429": too_many(0.0)}
+
+
 def counted(pacer: Pacer, journeys: list[Ways]) -> Iterator[float]:
     """Yield when each request is counted, as it is let go in its turn."""
     now = 1000.0
@@ -215,15 +215,13 @@ def counted(pacer: Pacer, journeys: list[Ways]) -> Iterator[float]:
             at = max(now, pacer.next_at) + journey.late
         now = at
         # A server keeps an idle connection for 4 s; to open another one, with TLS, takes two round trips.
-        opens = journey.end == "a new connection" or not under_way and journey.late >= 4.0
+        opens = journey.end == "a new connection" or (not under_way and journey.late >= 4.0)
         opening = 2 * (journey.there + journey.back) if opens else 0.0
         arrives = at + opening + journey.there
         yield arrives
-        reply: Response | ProviderError = Response(200, opened_connection=journey.end == "a new connection")
-        if journey.end == "429":
-            reply = Response(429, retry_after=0.0)
-        ended = arrives + journey.back + journey.noticed
-        heapq.heappush(under_way, (ended, number, pacer.grant(at), LOST if journey.end == "failure" else reply))
+        reply = replies_of.get(journey.end, Response(200, opened_connection=opens))
+        noticed_at = arrives + journey.back + journey.noticed
+        heapq.heappush(under_way, (noticed_at, number, pacer.grant(at), reply))
 
 
 @settings(max_examples=300)
