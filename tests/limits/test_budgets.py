@@ -124,6 +124,16 @@ async def test_of_two_equal_limits_one_stays_when_the_other_goes() -> None:
 
 
 @virtual_time
+async def test_of_two_limits_of_the_same_rate_the_one_in_shorter_windows_keeps_both() -> None:
+    clock, server = LoopClock(), FakeServer()
+    async with (
+        client_of(server, tens(rate_limit=RateLimit(10, per=5.0)), clock=clock) as one,
+        client_of(server, tens(rate_limit=RateLimit(2)), clock=clock),
+    ):
+        assert bucket_of(one).limit == RateLimit(2)
+
+
+@virtual_time
 async def test_the_bucket_is_released_when_the_last_client_closes() -> None:
     clock = LoopClock()
     one, two = (client_of(FakeServer(), clock=clock) for _ in range(2))

@@ -1,56 +1,19 @@
-"""A pacer by examples: spaced, windowed, the credit, the choice between them, and what a 429 does."""
+"""A pacer by examples: spaced, windowed, the credit, and the choice between the two."""
 
 import math
 from typing import Any
 
 import pytest
 
-from statuslookup import ProviderError, RateLimit, Response
-from statuslookup._limits.pacer import Grant, Pacer, Pacing
-from tests.support.turns import FOUND, LOST, TWO_A_SECOND, too_many
-
-
-class Driver:
-    """Lets requests go as soon as a pacer allows it; its time begins at 0."""
-
-    def __init__(self, limit: RateLimit = TWO_A_SECOND, **options: Any) -> None:
-        self.pacer = Pacer(limit, **options)
-        self.now = 0.0
-
-    def go(self) -> Grant:
-        self.now = max(self.now, self.pacer.next_at)
-        assert self.now < math.inf
-        return self.pacer.grant(self.now)
-
-    def hear(self, grant: Grant, reply: Response | ProviderError = FOUND, *, at: float | None = None) -> None:
-        self.now = self.now if at is None else at
-        self.pacer.done(grant, reply, self.now)
-
-    def take(
-        self, times: int = 1, *, takes: float = 0.0, reply: Response | ProviderError = FOUND
-    ) -> list[float]:
-        """Let requests go one after another, and return the moments of their grants."""
-        moments = []
-        for _ in range(times):
-            grant = self.go()
-            moments.append(self.now)
-            self.hear(grant, reply, at=self.now + takes)
-        return moments
-
-    @property
-    def wait(self) -> float:
-        return self.pacer.next_at - self.now
-
-
-def driver(limit: RateLimit = TWO_A_SECOND, **options: Any) -> Driver:
-    return Driver(limit, **options)
-
+from statuslookup import RateLimit, Response
+from statuslookup._limits.pacer import Pacer, Pacing
+from tests.support.turns import FOUND, LOST, TWO_A_SECOND, Driver, too_many
 
 # --- spaced ---------------------------------------------------------------------------------------
 
 
 def test_spaced_the_next_request_goes_an_interval_after_the_reply() -> None:
-    drive = driver(pacing="spaced")
+    drive = Driver(pacing="spaced")
     grant = drive.go()
     assert drive.pacer.next_at == math.inf
     drive.hear(grant, at=3.0)
@@ -59,7 +22,7 @@ def test_spaced_the_next_request_goes_an_interval_after_the_reply() -> None:
 
 
 def test_nothing_is_saved_up_while_idle() -> None:
-    drive = driver()
+    drive = Driver()
     drive.take()
     drive.now = 60.0
     assert drive.take(3) == [60.0, 60.5, 61.0]
@@ -67,7 +30,7 @@ def test_nothing_is_saved_up_while_idle() -> None:
 
 @pytest.mark.parametrize("pacing", ["spaced", "windowed"])
 def test_a_request_without_a_response_may_have_been_counted_until_it_failed(pacing: Pacing) -> None:
-    drive = driver(RateLimit(1), pacing=pacing)
+    drive = Driver(RateLimit(1), pacing=pacing)
     drive.take(20, takes=0.2)
     grant = drive.go()
     failed_at = drive.now + 7
@@ -77,7 +40,7 @@ def test_a_request_without_a_response_may_have_been_counted_until_it_failed(paci
 
 @pytest.mark.parametrize("pacing", ["spaced", "windowed"])
 def test_a_grant_that_is_not_used_costs_nothing(pacing: Pacing) -> None:
-    drive = driver(pacing=pacing)
+    drive = Driver(pacing=pacing)
     drive.take(takes=0.1)
     before = drive.pacer.next_at
     for _ in range(3):
@@ -86,7 +49,7 @@ def test_a_grant_that_is_not_used_costs_nothing(pacing: Pacing) -> None:
 
 
 def test_nor_does_one_after_which_another_went_give_that_ones_time_back() -> None:
-    drive = driver(pacing="windowed")
+    drive = Driver(pacing="windowed")
     unused, used = drive.go(), drive.go()
     drive.pacer.unused(unused)
     assert drive.pacer.next_at == used.at + 0.5
@@ -96,7 +59,7 @@ def test_nor_does_one_after_which_another_went_give_that_ones_time_back() -> Non
 
 
 def test_windowed_as_many_requests_are_under_way_as_the_limit_says_an_interval_apart() -> None:
-    drive = driver(RateLimit(3), pacing="windowed")
+    drive = Driver(RateLimit(3), pacing="windowed")
     grants = [drive.go() for _ in range(3)]
     assert [grant.at for grant in grants] == pytest.approx([0, 1 / 3, 2 / 3])
     assert drive.pacer.next_at == math.inf
@@ -110,11 +73,22 @@ def test_windowed_as_many_requests_are_under_way_as_the_limit_says_an_interval_a
 
 
 def test_windowed_a_failure_keeps_its_place_for_a_period() -> None:
-    drive = driver(pacing="windowed")
+    drive = Driver(pacing="windowed")
     first, second = drive.go(), drive.go()
     drive.hear(second, LOST, at=0.6)
     drive.hear(first, at=0.7)
     assert drive.pacer.next_at == 1.6
+
+
+def test_places_are_free_in_the_order_of_the_replies_whatever_the_credit() -> None:
+    drive = Driver(pacing="windowed")
+    drive.take(21, takes=0.9)
+    first, second = drive.go(), drive.go()
+    drive.hear(first, LOST, at=drive.now + 0.5)
+    failed_at = drive.now
+    # The rate is halved to one place, which the failed one holds longer than this one, less its credit.
+    drive.hear(second, too_many(0.0), at=failed_at + 0.01)
+    assert drive.pacer.next_at == failed_at + 1.0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +105,7 @@ def test_windowed_a_failure_keeps_its_place_for_a_period() -> None:
 def test_a_part_of_a_request_is_none_and_less_than_one_is_one_in_a_longer_time(
     limit: RateLimit, places: int, interval: float, period: float
 ) -> None:
-    drive = driver(limit, pacing="windowed")
+    drive = Driver(limit, pacing="windowed")
     assert drive.pacer.rate == pytest.approx(1 / interval)
     grants = [drive.go() for _ in range(places)]
     assert drive.pacer.next_at == math.inf
@@ -140,7 +114,7 @@ def test_a_part_of_a_request_is_none_and_less_than_one_is_one_in_a_longer_time(
 
 
 def test_with_a_limit_of_one_spaced_and_windowed_are_the_same() -> None:
-    one, other = (driver(RateLimit(1), pacing=pacing) for pacing in ("spaced", "windowed"))
+    one, other = (Driver(RateLimit(1), pacing=pacing) for pacing in ("spaced", "windowed"))
     for takes in [0.2] * 30 + [5.0, 0.1, 0.1]:
         assert one.take(takes=takes) == other.take(takes=takes)
 
@@ -155,7 +129,7 @@ def test_with_a_limit_of_one_spaced_and_windowed_are_the_same() -> None:
 def test_half_the_smallest_round_trip_is_credited_a_part_of_it_for_each_of_the_first_twenty(
     pacing: Pacing, after: float, samples: int, credit: float
 ) -> None:
-    drive = driver(pacing=pacing)
+    drive = Driver(pacing=pacing)
     # The first one is no sample: it opened a connection.
     drive.take(samples, takes=0.2)
     if pacing == "windowed":
@@ -166,14 +140,14 @@ def test_half_the_smallest_round_trip_is_credited_a_part_of_it_for_each_of_the_f
 
 
 def test_a_quicker_answer_makes_the_credit_smaller_at_once() -> None:
-    drive = driver()
+    drive = Driver()
     drive.take(30, takes=0.2)
     drive.take(takes=0.01)
     assert drive.wait == pytest.approx(0.5 - 0.005)
 
 
 def test_neither_a_failure_nor_a_new_connection_is_a_sample() -> None:
-    drive = driver()
+    drive = Driver()
     drive.take(21, takes=0.2)
     drive.take(takes=0.12, reply=Response(200, opened_connection=True))
     assert drive.wait == pytest.approx(0.5 - 0.1)
@@ -184,7 +158,7 @@ def test_neither_a_failure_nor_a_new_connection_is_a_sample() -> None:
 
 @pytest.mark.parametrize(("limit", "pause", "forgotten"), [(2, 2.9, False), (2, 3.1, True), (0.1, 9, False)])
 def test_a_break_forgets_the_credit(limit: float, pause: float, forgotten: bool) -> None:
-    drive = driver(RateLimit(limit))
+    drive = Driver(RateLimit(limit))
     drive.take(30, takes=0.2)
     drive.now += pause
     drive.take(takes=0.2)
@@ -192,7 +166,7 @@ def test_a_break_forgets_the_credit(limit: float, pause: float, forgotten: bool)
 
 
 def test_lookups_far_apart_earn_no_credit_and_choose_nothing_for_each_opens_a_connection() -> None:
-    drive = driver()
+    drive = Driver()
     for _ in range(30):
         drive.take(takes=0.9)
         drive.now += 10
@@ -202,7 +176,7 @@ def test_lookups_far_apart_earn_no_credit_and_choose_nothing_for_each_opens_a_co
 
 
 def test_other_connections_earn_their_own_credit() -> None:
-    drive = driver()
+    drive = Driver()
     drive.take(30, takes=0.2)
     drive.pacer.change_connections()
     drive.take(takes=0.2)
@@ -217,7 +191,7 @@ def test_spaced_is_kept_to_while_it_reaches_three_fifths_of_the_limit(
     round_trip: float, windowed: bool
 ) -> None:
     # Half of the round trip is credited: at 2 / 3 of a second, the share is 0.5 / (0.5 + 1 / 3).
-    drive = driver()
+    drive = Driver()
     drive.take(10, takes=round_trip)
     assert not drive.pacer.is_windowed
     drive.take(30, takes=round_trip)
@@ -226,7 +200,7 @@ def test_spaced_is_kept_to_while_it_reaches_three_fifths_of_the_limit(
 
 @pytest.mark.parametrize(("round_trip", "windowed"), [(0.55, True), (0.52, False)])
 def test_windowed_is_kept_to_while_spaced_would_reach_barely_more(round_trip: float, windowed: bool) -> None:
-    drive = driver()
+    drive = Driver()
     drive.take(2, takes=round_trip)
     drive.take(19, takes=1.5)
     assert drive.pacer.is_windowed
@@ -235,7 +209,7 @@ def test_windowed_is_kept_to_while_spaced_would_reach_barely_more(round_trip: fl
 
 
 def test_after_a_change_to_spaced_what_is_under_way_is_waited_for() -> None:
-    drive = driver()
+    drive = Driver()
     drive.take(11, takes=0.9)
     first, second = drive.go(), drive.go()
     # The 429 halves the rate as well.
@@ -247,7 +221,7 @@ def test_after_a_change_to_spaced_what_is_under_way_is_waited_for() -> None:
 
 
 def test_a_429_while_windowed_leads_back_to_spaced_for_ten_minutes() -> None:
-    drive = driver()
+    drive = Driver()
     drive.take(11, takes=0.9)
     drive.take(takes=0.9, reply=too_many())
     rejected_at = drive.now
@@ -263,7 +237,7 @@ def test_a_429_while_windowed_leads_back_to_spaced_for_ten_minutes() -> None:
 
 
 def test_a_break_leads_back_to_spaced_for_connections_are_opened_anew() -> None:
-    drive = driver()
+    drive = Driver()
     drive.take(11, takes=0.9)
     drive.now += 2.9
     drive.take(takes=0.9)
@@ -281,7 +255,7 @@ def test_a_break_leads_back_to_spaced_for_connections_are_opened_anew() -> None:
 
 @pytest.mark.parametrize("reply", [too_many(), FOUND])
 def test_what_was_chosen_by_hand_stays(reply: Response) -> None:
-    spaced, windowed = driver(pacing="spaced"), driver(pacing="windowed")
+    spaced, windowed = Driver(pacing="spaced"), Driver(pacing="windowed")
     spaced.take(30, takes=5.0)
     windowed.take(30, takes=0.01)
     spaced.take(reply=reply)
@@ -295,7 +269,7 @@ def test_what_was_chosen_by_hand_stays(reply: Response) -> None:
 def test_a_request_that_takes_unusually_long_takes_its_own_place_only(
     limit: int, patience: float, ten_take: float
 ) -> None:
-    drive = driver(RateLimit(limit))
+    drive = Driver(RateLimit(limit))
     drive.take(21, takes=0.01)
     hanging = drive.go()
     assert drive.wait == pytest.approx(patience)
@@ -308,119 +282,9 @@ def test_a_request_that_takes_unusually_long_takes_its_own_place_only(
 
 
 def test_with_a_limit_of_one_there_is_no_other_place() -> None:
-    drive = driver(RateLimit(1))
+    drive = Driver(RateLimit(1))
     drive.go()
     assert drive.pacer.next_at == math.inf
-
-
-# --- after a 429 ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("asked", "freeze"), [(None, 1.1), (7.0, 7.0), (3600.0, 60.0), (math.inf, 60.0), (0.0, 1.0)]
-)
-def test_a_429_freezes_for_what_the_provider_asks_within_a_minute(asked: float | None, freeze: float) -> None:
-    drive = driver()
-    drive.take(reply=too_many(asked))
-    # The rate was halved as well, so a second is the least.
-    assert (drive.wait, drive.pacer.held_until, drive.pacer.rejections) == (freeze, freeze, 1)
-
-
-def test_the_longest_freeze_can_be_chosen() -> None:
-    drive = driver(max_freeze=5.0)
-    drive.take(reply=too_many(3600.0))
-    assert drive.wait == 5.0
-
-
-@pytest.mark.parametrize(("limit", "rates"), [(2, [1, 1 / 2, 1 / 4, 1 / 8]), (5, [2, 1, 5 / 8, 5 / 16])])
-def test_each_429_halves_the_rate_down_to_a_sixty_fourth(limit: int, rates: list[float]) -> None:
-    drive = driver(RateLimit(limit))
-    found = []
-    for _ in range(8):
-        drive.take(reply=too_many())
-        found.append(drive.pacer.rate)
-    assert found[:4] == rates
-    assert found[-2:] == [limit / 64] * 2
-
-
-def test_429s_of_requests_that_were_under_way_together_halve_it_once() -> None:
-    drive = driver(RateLimit(4), pacing="windowed")
-    grants = [drive.go() for _ in range(4)]
-    for grant in grants:
-        drive.hear(grant, too_many(), at=drive.now + 0.1)
-    assert (drive.pacer.rejections, drive.pacer.rate) == (4, 2.0)
-    drive.take(reply=too_many())
-    assert drive.pacer.rate == 1.0
-
-
-def test_after_thirty_calm_seconds_the_rate_goes_up_one_rung_and_never_above_the_limit() -> None:
-    drive = driver()
-    drive.take(3, reply=too_many())
-    rejected_at = drive.now
-    rates: dict[float, float] = {}
-    while drive.now - rejected_at < 200:
-        grant = drive.go()
-        rates.setdefault(drive.pacer.rate, drive.now - rejected_at)
-        drive.hear(grant)
-    assert list(rates) == [0.25, 0.5, 1.0, 2.0]
-    for rung, rate in enumerate([0.5, 1.0, 2.0], 1):
-        assert 30 * rung <= rates[rate] <= 30 * rung + 8
-
-
-def test_a_429_starts_the_thirty_seconds_anew_and_a_probe_that_fails_goes_back_one_rung_only() -> None:
-    drive = driver()
-    rates = []
-    for pause, reply in [(0, too_many()), (25, too_many()), (25, FOUND), (6, FOUND), (31, too_many())]:
-        drive.now += pause
-        drive.take(reply=reply)
-        rates.append(drive.pacer.rate)
-    assert rates == [1.0, 0.5, 0.5, 1.0, 1.0]
-
-
-@pytest.mark.parametrize("halved_for", [1.0, 33.0, 65.0, 96.0])
-def test_the_full_rate_is_back_within_forty_seconds_wherever_a_probe_fell(halved_for: float) -> None:
-    drive = driver()
-    returns_at = 10 + halved_for
-    counted: list[float] = []
-    while drive.now < returns_at + 60:
-        grant = drive.go()
-        if 10 <= drive.now < returns_at and counted and drive.now - counted[-1] < 1.0:
-            drive.hear(grant, too_many(), at=drive.now + 0.01)
-        else:
-            counted.append(drive.now)
-            drive.hear(grant, at=drive.now + 0.01)
-    assert sum(returns_at + 40 <= when < returns_at + 60 for when in counted) >= 0.95 * 40
-
-
-def test_another_limit_counts_from_the_next_request_and_keeps_the_rung() -> None:
-    drive = driver()
-    drive.take(reply=too_many())
-    drive.pacer.limit = RateLimit(4)
-    assert drive.pacer.rate == 2.0
-    first, second = drive.take(2)
-    assert second - first == 0.5
-
-
-# --- going on -------------------------------------------------------------------------------------
-
-
-def test_another_pacer_goes_on_from_where_one_stands() -> None:
-    drive = driver()
-    drive.take(2, reply=too_many(20.0))
-    following = Pacer(TWO_A_SECOND)
-    following.go_on_from(drive.pacer.pace(drive.now))
-    assert (following.next_at, following.rate) == (drive.pacer.next_at, 0.5)
-
-
-def test_what_is_under_way_when_it_goes_on_counts_as_late_as_now() -> None:
-    drive = driver(RateLimit(4), pacing="windowed")
-    assert drive.pacer.pace(0.0).ready_at == -math.inf
-    for _ in range(3):
-        drive.go()
-    # As if they were counted now, a quarter of a second apart from what follows, and from each other.
-    assert drive.pacer.pace(60.0).ready_at == 60.75
-    drive.pacer.abandon(60.0)
-    assert (drive.pacer.in_flight, drive.pacer.pace(60.0).ready_at) == (0, 60.75)
 
 
 @pytest.mark.parametrize(
