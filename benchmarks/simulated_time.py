@@ -158,6 +158,10 @@ class Scenario:
     """How long the program's event loop is blocked, once every 2 to 10 seconds."""
     stragglers: float = 0.0
     """The share of requests that take 0.8 s longer, on the way there or on the way back."""
+    stalls: float = 0.0
+    """The share of ways, there and back, that take 1 to 2 s longer."""
+    stopped: float = 0.0
+    """How long the process is stopped, once every 2 to 10 seconds, and before it sends every 20th request."""
     halves: bool = False
     """From second 60 to second 180 the server admits half of its limit."""
     count_rejected: bool = False
@@ -224,6 +228,11 @@ class Server:
                 there += 0.8
             else:
                 back += 0.8
+        if scenario.stalls:
+            there += self._stall()
+            back += self._stall()
+        if scenario.stopped and random.random() < 0.05:
+            self._loop.block(scenario.stopped)
         answer: asyncio.Future[bool] = self._loop.create_future()
 
         def arrive() -> None:
@@ -233,6 +242,10 @@ class Server:
 
         self._loop.happens(there, arrive)
         return await answer
+
+    def _stall(self) -> float:
+        random = self._random
+        return random.uniform(1.0, 2.0) if random.random() < self._scenario.stalls else 0.0
 
     def _admit(self) -> bool:
         when = self._loop.time() - self._started_at

@@ -28,7 +28,8 @@ from ._clock import Clock, Timer
 from ._engine.retry import RetryPolicy
 from ._http.sender import Transport
 from ._limits.limiter import Limiter, Slot
-from ._limits.token_bucket import Pacing, TokenBucket
+from ._limits.pacer import Pacing
+from ._limits.token_bucket import TokenBucket
 from ._model import (
     ClientStats,
     CustomId,

@@ -17,7 +17,7 @@ from ._engine.engine import Engine
 from ._engine.retry import RetryPolicy
 from ._http.sender import Sender, Transport
 from ._limits.budgets import SharedBucket
-from ._limits.limiter import Limiter
+from ._limits.limiter import Limiter, check_slots
 from ._limits.unlimited import Unlimited
 from ._model import AnswerT, ClientStats, KeyT, MessageKey, Outcome
 from .errors import ClosedError, IncompleteError, StatusLookupError, WrongLoopError
@@ -232,6 +232,8 @@ class StatusClient(Generic[KeyT, AnswerT]):
                 "this client belongs to another event loop: make one client in each loop, or run all lookups"
                 " in the loop that used it first"
             )
+        if self._limiter is not None:
+            check_slots(self._limiter)
         provider, limit = self._provider, self._provider.rate_limit
         sender = Sender(
             provider=provider.name,

@@ -92,17 +92,15 @@ class LocalSlot:
     """A slot of the limiter: it is this process's own, so it is never late."""
 
     is_late = False
-    _entered: Slot
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
 
     def done(self, reply: Reply) -> None:
-        self._entered.done(reply)
+        self._slot.done(reply)
 
     async def __aenter__(self) -> Self:
-        # What an ``asynccontextmanager`` gives is another object than its own.
-        self._entered = await self._slot.__aenter__()
+        await self._slot.__aenter__()
         return self
 
     async def __aexit__(

@@ -8,7 +8,8 @@ from weakref import WeakSet, WeakValueDictionary
 
 from .._clock import Clock
 from .._model import RateLimit
-from .token_bucket import Pace, TokenBucket
+from .pacer import Pace
+from .token_bucket import TokenBucket
 
 
 class _Budget:
@@ -35,7 +36,7 @@ class _Share:
     def hold_strictest(self) -> None:
         # A copy, because a client may be garbage collected, and leave, in the middle of this.
         limits = tuple(self.limits)
-        self.bucket.limit = max(limits, key=lambda limit: limit.interval, default=self.bucket.limit)
+        self.bucket.limit = max(limits, key=_strictness, default=self.bucket.limit)
 
 
 # The loops of several threads come here, and clients that are garbage collected in the middle of it.
@@ -43,6 +44,11 @@ _lock = threading.RLock()
 # A client holds its share, and that the budget; a loop that ended without closing its clients is not kept.
 _budgets: WeakValueDictionary[Hashable, _Budget] = WeakValueDictionary()
 _left_behind: dict[tuple[Hashable, Clock], Pace] = {}
+
+
+def _strictness(limit: RateLimit) -> tuple[float, float]:
+    # Of two requests in 1 s and ten in 5 s, the first keeps both.
+    return limit.interval, -limit.per
 
 
 class SharedBucket:
@@ -86,8 +92,7 @@ class SharedBucket:
         try:
             warnings.warn(
                 f"two event loops in this process look up statuses at {self._budget!r}: each keeps to the"
-                " rate limit, but the two together can pass it; use one loop, or give each client a limiter"
-                " of its own with a part of the limit",
+                " rate limit, but the two together can pass it; use one loop",
                 RuntimeWarning,
                 # The line that uses the client: four frames of this package lie between.
                 stacklevel=5,

@@ -4,7 +4,9 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from .limiter import Reply, Slot
+from .._wire import Response
+from ..errors import ProviderError
+from .limiter import Slot
 
 _MOST_IN_FLIGHT = 8
 
@@ -29,7 +31,7 @@ class _FreeSlot:
     def __init__(self, limiter: Unlimited) -> None:
         self._limiter = limiter
 
-    def done(self, reply: Reply) -> None:
+    def done(self, reply: Response | ProviderError) -> None:
         """Nothing is slowed down."""
 
     async def __aenter__(self) -> Self:

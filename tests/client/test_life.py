@@ -270,7 +270,7 @@ def test_a_limiter_that_is_in_use_on_another_loop_says_so_itself() -> None:
             return lookup
 
         lookup = first.run(start())
-        with pytest.raises(WrongLoopError, match="make one for each loop"):
+        with pytest.raises(WrongLoopError, match="send all requests that one limit counts"):
             second.run(two.get(1))
         second.run(two.aclose())
         first.run(one.aclose())

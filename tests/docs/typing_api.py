@@ -25,6 +25,7 @@ from statuslookup import (
     Outcome,
     Pacing,
     Provider,
+    ProviderError,
     QuotaExceededError,
     RateLimit,
     RateLimitedError,
@@ -260,7 +261,7 @@ async def a_provider_of_ones_own() -> None:
 class OwnSlot:
     """A slot of somebody's own."""
 
-    def rejected(self, retry_after: float | None = None) -> None: ...
+    def done(self, reply: Response | ProviderError) -> None: ...
 
     async def __aenter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from statuslookup._limits.budgets import SharedBucket
 from statuslookup.sandbox import Counting, Sandbox
 from tests.support.fakes import FakeServer
 from tests.support.shares import bucket_of, budgets, client_of, share, smallest_gap, tens
+from tests.support.turns import FOUND, too_many
 from tests.support.virtual_time import LoopClock, ManualClock
 
 pytestmark = pytest.mark.usefixtures("empty_register")
@@ -120,6 +121,16 @@ async def test_of_two_equal_limits_one_stays_when_the_other_goes() -> None:
     two.release()
     assert loose.bucket.limit == RateLimit(5)
     loose.release()
+
+
+@virtual_time
+async def test_of_two_limits_of_the_same_rate_the_one_in_shorter_windows_keeps_both() -> None:
+    clock, server = LoopClock(), FakeServer()
+    async with (
+        client_of(server, tens(rate_limit=RateLimit(10, per=5.0)), clock=clock) as one,
+        client_of(server, tens(rate_limit=RateLimit(2)), clock=clock),
+    ):
+        assert bucket_of(one).limit == RateLimit(2)
 
 
 @virtual_time
@@ -252,7 +263,7 @@ async def test_what_was_left_behind_is_kept_only_as_long_as_it_takes_to_come_bac
     part = share(2, clock=clock)
     for _ in range(2):
         async with part.bucket.slot() as slot:
-            slot.rejected(0.0)
+            slot.done(too_many(0.0))
         clock.advance(4)
     part.release()
     clock.advance(55)
@@ -336,8 +347,7 @@ def test_of_what_two_loops_leave_behind_the_later_holds() -> None:
         async def open_and_use(retry_after: float | None) -> SharedBucket:
             part = share(2, clock=clock)
             async with part.bucket.slot() as slot:
-                if retry_after is not None:
-                    slot.rejected(retry_after)
+                slot.done(FOUND if retry_after is None else too_many(retry_after))
             return part
 
         async def next_stats() -> LimiterStats:

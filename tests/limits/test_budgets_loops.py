@@ -15,6 +15,7 @@ from statuslookup._limits import budgets as register
 from statuslookup._limits.budgets import SharedBucket
 from tests.support.fakes import FakeServer
 from tests.support.shares import bucket_of, budgets, client_of, share, tens
+from tests.support.turns import FOUND
 from tests.support.virtual_time import ManualClock
 
 pytestmark = pytest.mark.usefixtures("empty_register")
@@ -245,8 +246,8 @@ def test_times_of_different_clocks_are_not_mixed() -> None:
         part = share(1, clock=clock)
         frozen_for = part.bucket.stats().frozen_for
         if not frozen_for:
-            async with part.bucket.slot():
-                pass
+            async with part.bucket.slot() as slot:
+                slot.done(FOUND)
         part.release()
         return frozen_for
 
