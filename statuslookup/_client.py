@@ -17,7 +17,7 @@ from ._engine.dispatcher import Dispatcher
 from ._engine.lanes import Batcher
 from ._engine.lookup import Line
 from ._engine.retry import RetryPolicy
-from ._http.sender import Sender, Transport
+from ._http import Sender, Transport
 from ._limits.budgets import SharedBucket
 from ._limits.token_bucket import Limiter
 from ._limits.unlimited import Unlimited

@@ -7,6 +7,7 @@ from contextvars import Context
 from typing import Generic, cast
 
 from .._clock import Clock, Timer
+from .._http import Progress
 from .._limits.token_bucket import BucketSlot, Limiter
 from .._model import AnswerT, KeyT
 from .._wire import Request, Response
@@ -35,7 +36,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         provider: Provider[KeyT, AnswerT],
         batcher: Batcher[KeyT, AnswerT],
         limiter: Limiter,
-        send: Callable[[Request], Awaitable[Response]],
+        send: Callable[[Request, Progress], Awaitable[Response]],
         *,
         retry: RetryPolicy,
         linger: float,
@@ -143,7 +144,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
                             # Not by return: the slot would take it for an answer that came in no time.
                             raise _SlotUnused
                         self.requests += 1
-                        answer = await self._send(request)
+                        answer = await self._send(request, Progress())
                         if answer.opened_connection and isinstance(slot, BucketSlot):
                             slot.opened_connection = True
                         if answer.status_code == 429:
