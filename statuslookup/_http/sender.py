@@ -51,11 +51,12 @@ class Sender:
         try:
             return await self._translated(request, progress)
         except ProviderError as error:
-            # Assignments and no calls: between them, no signal handler can run and raise something else.
-            error.__traceback__ = error.__context__ = None
+            # Its frame holds it: a cycle.
+            error.__traceback__ = None
             raise
         except BaseException as error:
-            # Cancellation, or what a signal handler raised in the middle of a transport.
+            # Cancellation, or what a signal handler raised in the middle of a transport. No other can run
+            # before these assignments are done, because they are no calls.
             error.__traceback__ = error.__context__ = error.__cause__ = None
             raise
         finally:
@@ -66,7 +67,8 @@ class Sender:
             return await self._exchange(request, progress)
         except Exception as error:  # noqa: BLE001 # a transport may raise anything, and no lookup may hang
             problem = problem_of(error, self._provider, self._secret)
-            raise problem from problem.__cause__
+        # Out here it has no context.
+        raise problem
 
     async def _exchange(self, request: Request, progress: Progress) -> Response:
         steps = Steps(progress)

@@ -83,9 +83,12 @@ async def look_up_both(transport: Transport | None = None) -> None:
     async with new_client(
         GreenAPICase().provider("https://api.green-api.com"), transport=transport
     ) as client:
-        assert (await client.get(GreenAPICase.key)).receipts == ()
+        story = await client.get(GreenAPICase.key)
     async with new_client(SMSFire(SMSFIRE_TOKEN, base_url="https://api.test"), transport=transport) as client:
-        assert (await client.get(1)).id == 1
+        message = await client.get(1)
+    assert story is not None
+    assert message is not None
+    assert (story.receipts, message.id) == ((), 1)
 
 
 @pytest.mark.parametrize("lent", [False, True], ids=["its own transport", "the router as the transport"])
