@@ -1,6 +1,8 @@
 """The sender: errors translated, the secret shown to the wire only, its own transport closed."""
 
 import asyncio
+import contextlib
+import gc
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -170,6 +172,25 @@ async def test_a_bug_of_the_transport_is_not_asked_again_and_every_caller_is_tol
     causes = [end.__cause__ for end in ends if type(end) is ProviderError]
     assert list(map(repr, causes)) == ["RuntimeError('boom')"] * 2
     assert causes[0] is not causes[1]
+
+
+@pytest.mark.parametrize("cls", [httpx.ConnectError, RuntimeError])
+async def test_an_error_is_in_no_cycle(cls: type[Exception]) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise cls(CANARY)
+
+    async def look_up() -> None:
+        with contextlib.suppress(ProviderError):
+            await answer_of(mocked(fail))
+
+    await look_up()
+    gc.collect()
+    gc.disable()
+    try:
+        await look_up()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 async def test_an_error_while_the_body_is_read_is_translated_and_the_answer_closed() -> None:

@@ -77,6 +77,18 @@ async def test_it_connects_until_the_request_itself_is_sent() -> None:
     assert (await sender.send(GET, progress)).opened_connection
 
 
+async def test_it_connects_no_more_when_the_answer_is_there() -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        await request.extensions["trace"]("connection.connect_tcp.started", {})
+        return httpx.Response(204)
+
+    told: list[tuple[bool, bool]] = []
+    progress = Progress(when_connected=lambda: told.append(state(progress)))
+    sender = new_sender("https://api.test", httpx.MockTransport(answer))
+    assert (await sender.send(GET, progress)).opened_connection
+    assert told == [(False, True)]
+
+
 async def test_a_transport_that_tells_no_steps_never_connects() -> None:
     progress = Progress(when_connected=pytest.fail)
     await mocked(lambda _: httpx.Response(204)).send(GET, progress)
