@@ -107,14 +107,6 @@ async def text_of_failure(serve: Serve, context: ssl.SSLContext | None = None) -
     return str(error)
 
 
-async def test_an_answer_that_breaks_off() -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1")
-
-    assert "closed in the middle of the answer, or was not HTTP" in await text_of_failure(serve)
-
-
 async def test_a_certificate_of_nobodys() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)

@@ -44,6 +44,10 @@ async def test_lookups_at_the_sandbox(stack: str) -> None:
             await look_up_at_both(url, transport)
 
 
+async def test_lookups_at_an_app_in_this_process() -> None:
+    await look_up_at_both("https://api.test", httpx.ASGITransport(new_sandbox()))
+
+
 @BOTH
 @EVERY_STACK
 @pytest.mark.parametrize(
