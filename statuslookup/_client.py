@@ -15,7 +15,7 @@ from ._clock import SYSTEM_CLOCK, Clock
 from ._engine.bulk import Outcomes, outcomes_of
 from ._engine.engine import Engine
 from ._engine.retry import RetryPolicy
-from ._http.sender import Sender, Transport
+from ._http import Sender, Transport
 from ._limits.budgets import SharedBucket
 from ._limits.limiter import Limiter, check_slots
 from ._limits.unlimited import Unlimited
@@ -280,7 +280,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
         # A cancelled caller still leaves nothing behind; what is awaited here has been told to end.
         with anyio.CancelScope(shield=True):
             try:
-                await engine.close(ClosedError("the client was closed before the status was known"))
+                error = ClosedError("the client was closed before the status was known")
+                # What a lent transport connects stays whole; an own one is closed right after.
+                await engine.close(error, at_once=self._transport is None)
             finally:
                 self._release()
                 # The shield does not hold back Task.cancel().

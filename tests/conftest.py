@@ -130,7 +130,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
     watch = Watch()
     levels = {name: logging.getLogger(name).level for name in (None, *LOGGERS)}
     for name in levels:
-        logging.getLogger(name).setLevel(logging.DEBUG)
+        logging.getLogger(name).setLevel(1)
     logging.getLogger().addHandler(watch)
     monkeypatch.setattr(sys, "unraisablehook", watch.note)
     try:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any, Generic, cast
 
+from attrs import frozen
+
 from .._clock import Clock, Timer
 from .._http import Progress
 from .._limits.limiter import Reply
@@ -52,8 +54,9 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self._linger = linger
         self._clock = clock
         self._context = context
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Progress] = {}
         self._under_way: dict[Batch[KeyT, AnswerT], _UnderWay] = {}
+        self._stopped: set[asyncio.Task[None]] = set()
         self._asker: asyncio.Task[None] | None = None
         self._asked_at = 0.0
         self._timer: Timer | None = None
@@ -121,13 +124,13 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         # an eager task would begin right here, inside a caller or another request.
         context = self._context.copy()
         task = asyncio.Task(self._run(), loop=asyncio.get_running_loop(), context=context)
-        self._tasks.add(task)
+        self._tasks[task] = Progress()
         self._asker = task
         self.is_set = True
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if task is self._asker:
             # It was cancelled from outside before it began, so it could not say so itself.
             self._asker = None
@@ -190,7 +193,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         """Send the request, tell the slot what came of it, and return that; ``None`` if nothing was sent."""
         if request is None or slot.is_late:
             return None
-        progress = self._under_way[batch].progress = Progress()
+        progress = self._tasks[self._under_way[batch].task] = Progress()
         self.requests += 1
         started_at = self._clock.time()
         reply: Reply
@@ -267,7 +270,15 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self._open_keys.forget(batch)
         under_way = self._under_way.get(batch)
         if under_way is not None:
-            under_way.end()
+            self._end_task(under_way.task)
+
+    def _end_task(self, task: asyncio.Task[None]) -> None:
+        """Cancel what a task does, but not while it connects: httpx's pool would lose that place for good."""
+        progress = self._tasks[task]
+        if progress.is_connecting:
+            progress.when_connected = task.cancel
+        else:
+            _cancel(task)
 
     def _fail(self, batch: Batch[KeyT, AnswerT] | None, error: BaseException) -> None:
         """Settle the keys of an exchange that broke off: cancelled from outside, or by a bug."""
@@ -306,27 +317,30 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             logger.info("%s answers again", self._provider.name)
         self._is_failing = problem is not None
 
-    def stop(self) -> set[asyncio.Task[None]]:
-        """Ask for no grant any more, and return the exchanges that are under way."""
+    def stop(self, *, at_once: bool) -> set[asyncio.Task[None]]:
+        """Ask for no grant any more, end what is under way, and return the tasks of that.
+
+        What connects is ended when it has connected, or ``at_once`` where the whole pool is closed.
+        """
         if self._timer is not None:
             self._timer.cancel()
-        return self._tasks.copy()
+        tasks = set(self._tasks)
+        for task in tasks - self._stopped:
+            if at_once:
+                task.cancel()
+            else:
+                self._end_task(task)
+        # A second time would cut off what they do to clean up.
+        self._stopped |= tasks
+        return tasks
 
 
+@frozen
 class _UnderWay:
-    """An exchange that is under way, and how far its request is."""
+    """An exchange that is under way, and the task that runs it."""
 
-    def __init__(self, exchange: Exchange[Any, Any], task: asyncio.Task[None]) -> None:
-        self.exchange = exchange
-        self._task = task
-        self.progress = Progress()
-
-    def end(self) -> None:
-        """Cancel it, but not while it connects: httpx's pool would lose that connection's place for good."""
-        if self.progress.is_connecting:
-            self.progress.when_connected = self._task.cancel
-        else:
-            _cancel(self._task)
+    exchange: Exchange[Any, Any]
+    task: asyncio.Task[None]
 
 
 def _cancel(task: asyncio.Task[None]) -> None:

@@ -60,7 +60,6 @@ class Engine(Generic[KeyT, AnswerT]):
         self.deadlines: Deadlines[_Answer[AnswerT], KeyT] = self.new_deadlines(self._expire)
         """Those of calls for one key."""
         self._feeders: set[asyncio.Task[bool]] = set()
-        self._cancelled: set[asyncio.Task[Any]] = set()
 
     def join(self, key: KeyT, loop: asyncio.AbstractEventLoop) -> _Answer[AnswerT]:
         """Ask for a key before all that calls for many ask for; return the future of its answer."""
@@ -141,15 +140,18 @@ class Engine(Generic[KeyT, AnswerT]):
             seconds_paced=dispatcher.seconds_paced,
         )
 
-    async def close(self, error: StatusLookupError) -> None:
-        """End every lookup with the error, and return when no task is left."""
-        self.closed_by = error
+    async def close(self, error: StatusLookupError, *, at_once: bool) -> None:
+        """End every lookup with the error, and return when no task is left.
+
+        Requests that connect are ended ``at_once``, or when they have connected.
+        """
+        is_first, self.closed_by = self.closed_by is None, error
         self._open_keys.close(error)
         # The keys themselves may close the client; their task ends when it comes to the next one.
-        tasks = self._feeders - {asyncio.current_task()} | self._dispatcher.stop()
-        for task in tasks - self._cancelled:
-            task.cancel()
-        # A second time would cut off what they do to clean up.
-        self._cancelled |= tasks
+        feeders = self._feeders - {asyncio.current_task()}
+        if is_first:
+            for feeder in feeders:
+                feeder.cancel()
+        tasks = feeders | self._dispatcher.stop(at_once=at_once)
         if tasks:
             await asyncio.wait(tasks)

@@ -148,7 +148,7 @@ async def test_a_close_that_is_cancelled_still_closes_the_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = OwnTransport(latency=60.0)
-    monkeypatch.setattr("statuslookup._http.sender._new_transport", lambda base_url: own)
+    monkeypatch.setattr("statuslookup._http.transports._new_transport", lambda base_url: own)
     client: StatusClient[int, int] = StatusClient(Tens(), linger=0.0)
     lookup = asyncio.create_task(client.get(1))
     await asyncio.sleep(0.01)
@@ -167,7 +167,7 @@ async def test_an_injected_transport_is_left_open_and_ones_own_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     injected, own = FakeServer(), OwnTransport()
-    monkeypatch.setattr("statuslookup._http.sender._new_transport", lambda base_url: own)
+    monkeypatch.setattr("statuslookup._http.transports._new_transport", lambda base_url: own)
     async with new_client(injected) as client:
         await client.get(1)
     assert not injected.is_closed

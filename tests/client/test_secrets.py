@@ -22,7 +22,7 @@ from statuslookup import (
     SMSFire,
     TransportError,
 )
-from statuslookup._http import sender as http_room
+from statuslookup._http import sender
 from tests.support.credentials import (
     BOTH,
     FORMS,
@@ -143,7 +143,7 @@ async def test_a_refused_connection_keeps_the_secret(case: Case, watch: Watch) -
 async def test_a_read_timeout_keeps_the_secret(
     case: Case, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(http_room._TIMEOUTS, "read", 0.05)
+    monkeypatch.setitem(sender._TIMEOUTS, "read", 0.05)
     with Server(silent) as server:
         end = await end_of(case, server.url, watch)
     assert type(end) is TransportError

@@ -6,11 +6,9 @@ import inspect
 import json
 import pickle
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any
 
 import attrs
-import httpx
 import pytest
 
 from statuslookup import (
@@ -29,7 +27,7 @@ from statuslookup import (
     StatusLookupError,
     TransportError,
 )
-from statuslookup._http.sender import Sender
+from statuslookup._http import Sender
 from statuslookup._wire import Response
 from tests.support.credentials import (
     BOTH,
@@ -39,11 +37,8 @@ from tests.support.credentials import (
     SMSFIRE_TOKEN,
     AnyProvider,
     Case,
-    GreenAPICase,
-    SMSFireCase,
     new_client,
 )
-from tests.support.libraries import BOTH_LIBRARIES
 from tests.support.watch import Watch, texts_reachable_from
 
 pytestmark = pytest.mark.usefixtures("no_environment")
@@ -118,49 +113,6 @@ def test_providers_and_clients_are_not_pickled(case: Case) -> None:
 
 def test_an_answers_body_is_not_shown() -> None:
     assert "body" not in repr(Response(200, b"the body"))
-
-
-def sealed_requests(library: ModuleType) -> list[httpx.Request]:
-    """Return what goes to a transport over a socket."""
-    requests = []
-    for case in (SMSFireCase(), GreenAPICase()):
-        provider: Any = case.provider("https://api.test/v2")
-        sender = Sender(
-            provider="P",
-            base_url=provider.base_url,
-            secret=provider.secret,
-            transport=library.AsyncHTTPTransport(verify=False),  # it connects to nothing
-        )
-        exchange: Any = provider.exchange([case.key])
-        requests.append(sender._seal(next(exchange)))
-    return requests
-
-
-@BOTH_LIBRARIES
-def test_a_request_to_a_socket_shows_its_shape(library: ModuleType) -> None:
-    by_header, by_path = sealed_requests(library)
-    assert by_header.headers["Authorization"] == "Basic ***"
-    assert by_path.url.path == "/v2/waInstance7/getStatusStatistic/***"
-    assert by_path.url.params["idMessage"] == "BAE57C4EEC000000"
-    assert bytes(by_path.url.raw_path).endswith(GREEN_API_TOKEN.encode() + b"?idMessage=BAE57C4EEC000000")
-    assert (
-        by_path.url.raw_path.decode() == "/v2/waInstance7/getStatusStatistic/***?idMessage=BAE57C4EEC000000"
-    )
-
-
-@BOTH_LIBRARIES
-def test_a_copy_of_a_request_to_a_socket_shows_no_secret(library: ModuleType, watch: Watch) -> None:
-    for request in sealed_requests(library):
-        headers = library.Headers(request.headers)
-        again = library.Request(request.method, request.url, headers=headers, extensions=request.extensions)
-        url = request.url
-        watch.add(request, again, headers, list(headers.items()), library.URL(url), url.copy_with(port=1))
-        watch.add(url.join("a"), url.copy_merge_params({"a": 1}), url.raw_path, [url.raw_path], vars(url))
-        watch.add(
-            request.extensions, again.url.raw_path, again.url.path, f"{url.raw_path!r:>20}", headers.raw
-        )
-        with pytest.raises(TypeError, match="cannot be pickled"):
-            pickle.dumps(request.headers.raw if "Authorization" in request.headers else url.raw_path)
 
 
 # --- misuse ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from statuslookup import TransportError
-from statuslookup._http import sender as http_room
+from statuslookup._http import progress
 from statuslookup._wire import Response
 from tests.support.senders import (
     BY_PATH,
@@ -17,6 +17,7 @@ from tests.support.senders import (
     GET,
     POST,
     Server,
+    answer_of,
     new_sender,
     problem_at,
     problem_of,
@@ -31,7 +32,7 @@ async def test_the_secret_arrives_on_the_wire() -> None:
     async with replying(EMPTY, EMPTY, EMPTY) as server:
         sender = new_sender(server.url)
         for request in (GET, POST, BY_PATH):
-            assert await sender.send(request) == Response(204)
+            assert await answer_of(sender, request) == Response(204)
         await sender.aclose()
     by_header, posted, by_path = server.heads
     assert by_header.startswith(b"GET /status/1 HTTP/1.1\r\n")
@@ -47,7 +48,7 @@ async def test_an_answer_says_whether_a_connection_was_opened_for_it() -> None:
     closing = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
     async with replying(EMPTY, closing, EMPTY) as server:
         sender = new_sender(server.url)
-        opened = [(await sender.send(GET)).opened_connection for _ in range(3)]
+        opened = [(await answer_of(sender)).opened_connection for _ in range(3)]
         await sender.aclose()
     assert opened == [True, False, True]
 
@@ -57,7 +58,7 @@ async def test_an_error_whose_words_break_off_is_that_error(status: int) -> None
     reply = f"HTTP/1.1 {status} No\r\nContent-Length: 10\r\nRetry-After: 20\r\n\r\n[1".encode()
     async with replying(reply) as server:
         sender = new_sender(server.url)
-        assert await sender.send(GET) == Response(status, b"", 20.0)
+        assert await answer_of(sender) == Response(status, b"", 20.0)
         await sender.aclose()
 
 
@@ -66,7 +67,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
         reply = f"HTTP/1.1 302 Found\r\nLocation: {trap.url}/\r\nContent-Length: 0\r\n\r\n".encode()
         async with replying(reply) as server:
             sender = new_sender(server.url)
-            assert (await sender.send(GET)).status_code == 302
+            assert (await answer_of(sender)).status_code == 302
             await sender.aclose()
         assert (len(server.heads), trap.connections) == (1, 0)
 
@@ -134,7 +135,7 @@ async def drip(server: "Server", reader: asyncio.StreamReader, writer: asyncio.S
 
 
 async def test_headers_that_drip_are_given_up_and_cost_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_room, "_READ_WITHIN", 0.2)
+    monkeypatch.setattr(progress, "_READ_WITHIN", 0.2)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if server.connections == 1:
@@ -150,13 +151,13 @@ async def test_headers_that_drip_are_given_up_and_cost_no_connection(monkeypatch
         assert type(error) is TransportError
         assert "the answer was not read within 0.2 s" in str(error)
         async with asyncio.timeout(5):
-            assert await sender.send(GET) == Response(204)
+            assert await answer_of(sender) == Response(204)
         await transport.aclose()
     assert server.connections == 2
 
 
 async def test_headers_and_body_share_the_time_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_room, "_READ_WITHIN", 1.0)
+    monkeypatch.setattr(progress, "_READ_WITHIN", 1.0)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await server.read_head(reader)
@@ -171,7 +172,7 @@ async def test_headers_and_body_share_the_time_to_read(monkeypatch: pytest.Monke
 
 
 async def test_the_time_to_read_does_not_count_while_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_room, "_READ_WITHIN", 0.2)
+    monkeypatch.setattr(progress, "_READ_WITHIN", 0.2)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await server.read_head(reader)
@@ -217,14 +218,14 @@ async def test_which_steps_have_a_bound_of_ours(
     async def stand_still_after_the_steps(request: httpx.Request) -> httpx.Response:
         for step in steps:
             await asyncio.sleep(50)
-            await request.extensions["trace"](step, {"stream": None})
+            await request.extensions["trace"](step, {"stream": None, "request": request})
         await asyncio.sleep(1000)
         return httpx.Response(204)
 
     sender = new_sender("https://api.test", httpx.MockTransport(stand_still_after_the_steps))
     started_at = asyncio.get_running_loop().time()
     if within is None:
-        assert await sender.send(GET) == Response(204)
+        assert await answer_of(sender) == Response(204)
     else:
         assert text in str(await problem_of(sender))
         counted_from = 0 if steps[0].startswith("http11.send") else 50 * len(steps)

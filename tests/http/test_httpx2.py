@@ -1,193 +1,143 @@
 """A transport may come from httpx2, httpx's successor, which this library neither needs nor imports."""
 
 import asyncio
+import gzip
+import ssl
 import subprocess
 import sys
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import httpx
 import httpx2
 import pytest
+import trustme
 
-from statuslookup import DeliveryState, GreenAPI, RetryPolicy, SMSFire, StatusClient
-from statuslookup._http.sender import Transport
+from statuslookup import RetryPolicy, SMSFire, StatusClient, TransportError
+from statuslookup._http import problems, progress
 from statuslookup._wire import Response
-from statuslookup.sandbox import Sandbox
-from tests.support.httpx2_senders import new_sender, serving
+from tests.support.httpx2_senders import mocked, new_sender, serving
 from tests.support.libraries import BOTH_LIBRARIES
-from tests.support.senders import BY_PATH, CANARY, EMPTY, GET, POST
-
-STORY = "BAE57C4EEC000000"
-
-
-# --- transports that wrap or inherit --------------------------------------------------------------
-
-
-class Wrapper:
-    """A transport that inherits from nothing and holds another."""
-
-    def __init__(self, inner: Transport) -> None:
-        self.inner = inner
-        self.seen: list[Any] = []
-
-    async def handle_async_request(self, request: Any) -> Any:
-        self.seen.append(request)
-        return await self.inner.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()
+from tests.support.lookups import look_up_at_both, new_sandbox
+from tests.support.senders import BY_PATH, CANARY, EMPTY, GET, POST, Serve, all_below, answer_of, problem_of
 
 
 class Inheriting(httpx2.AsyncBaseTransport):
-    """A transport of httpx2's kind that holds another in a list."""
+    """A transport of httpx2's kind that holds another."""
 
-    def __init__(self, inner: Transport) -> None:
-        self.inner = [inner]
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        response: httpx2.Response = await self.inner[0].handle_async_request(request)
-        return response
-
-    async def aclose(self) -> None:
-        await self.inner[0].aclose()
-
-
-class OfTheOtherKind(httpx.AsyncBaseTransport):
-    """A transport that was written for httpx and passes on what it is given, to whatever it holds."""
-
-    def __init__(self, inner: Transport) -> None:
+    def __init__(self, inner: httpx2.AsyncBaseTransport) -> None:
         self.inner = inner
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response: httpx.Response = await self.inner.handle_async_request(request)
-        return response
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        return await self.inner.handle_async_request(request)
 
 
-class OwnASGITransport(httpx2.ASGITransport):
-    pass
+async def test_an_app_in_this_process() -> None:
+    await look_up_at_both("https://api.test", Inheriting(httpx2.ASGITransport(new_sandbox())))
 
 
-class OwnHTTPTransport(httpx2.AsyncHTTPTransport):
-    pass
-
-
-WRAPPED: dict[str, Callable[[Transport], Transport]] = {
-    "bare": lambda inner: inner,
-    "wrapped": Wrapper,
-    "wrapped by its like": Inheriting,
-    "wrapped by httpx's": OfTheOtherKind,
-    "wrapped thrice": lambda inner: Wrapper(OfTheOtherKind(Inheriting(inner))),
-}
-EVERY_WRAPPING = pytest.mark.parametrize("wrapping", WRAPPED)
-
-
-# --- the sandbox ----------------------------------------------------------------------------------
-
-
-async def look_up_at_both(base_url: str, transport: Transport) -> None:
-    """Look messages and a story up at the sandbox that the transport leads to."""
-    message_provider = SMSFire("sandbox", base_url=base_url, rate_limit=None)
-    async with StatusClient(message_provider, transport=transport) as smsfire:
-        found = await smsfire.get_many([1, 2])
-        assert found[1] is not None
-        assert found[1].state is DeliveryState.DELIVERED
-        assert found[2] is None
-    story_provider = GreenAPI(1101000001, "sandbox", api_url=base_url, rate_limit=None)
-    async with StatusClient(story_provider, transport=transport) as green_api:
-        statistic = await green_api.get(STORY)
-        assert statistic is not None
-        assert [receipt.state for receipt in statistic.receipts] == [DeliveryState.READ]
-
-
-def new_sandbox() -> Sandbox:
-    sandbox = Sandbox(rate_limit=None)
-    sandbox.add_message(1, state=DeliveryState.DELIVERED)
-    sandbox.add_instance(rate_limit=None).add_statistic(STORY, DeliveryState.READ)
-    return sandbox
-
-
-@EVERY_WRAPPING
-@pytest.mark.parametrize("kind", [httpx2.ASGITransport, OwnASGITransport])
-async def test_an_app_in_this_process(kind: type[httpx2.ASGITransport], wrapping: str) -> None:
-    await look_up_at_both("https://api.test", WRAPPED[wrapping](kind(new_sandbox())))
-
-
-@EVERY_WRAPPING
-@pytest.mark.parametrize("kind", [httpx2.AsyncHTTPTransport, OwnHTTPTransport])
-async def test_a_server(kind: type[httpx2.AsyncHTTPTransport], wrapping: str) -> None:
-    with new_sandbox().serve() as url:
-        transport = WRAPPED[wrapping](kind(verify=False))
-        await look_up_at_both(url, transport)
-        await transport.aclose()
-
-
-async def test_a_pool_of_httpx2_closes_its_connections_itself() -> None:
+async def test_a_server() -> None:
     with new_sandbox().serve() as url:
         async with httpx2.AsyncHTTPTransport(verify=False) as transport:
-            for _ in range(2):
-                await look_up_at_both(url, transport)
+            for each in (transport, Inheriting(transport)):
+                await look_up_at_both(url, each)
 
 
-# --- what is sent ---------------------------------------------------------------------------------
+async def test_a_transport_is_given_requests_of_its_own_kind() -> None:
+    seen: list[Any] = []
 
-
-@EVERY_WRAPPING
-async def test_a_mock_reads_the_secret_from_requests_of_its_own_kind(wrapping: str) -> None:
-    seen: list[httpx2.Request] = []
-
-    def answer(request: httpx2.Request) -> httpx2.Response:
+    def answer(request: Any) -> Any:
         seen.append(request)
         return httpx2.Response(204)
 
-    sender = new_sender(WRAPPED[wrapping](httpx2.MockTransport(answer)))
+    sender = mocked(answer)
     for sent in (GET, POST, BY_PATH):
-        assert await sender.send(sent) == Response(204)
+        assert await answer_of(sender, sent) == Response(204)
     by_header, posted, by_path = seen
     assert {type(request) for request in seen} == {httpx2.Request}
-    assert all(isinstance(request.url, httpx2.URL) for request in seen)
     assert by_header.headers["Authorization"] == f"Basic {CANARY}"
     assert (str(posted.url), posted.content) == ("https://api.test/v2/search?a=b", b'{"ids":["1"]}')
-    assert by_path.url.path == f"/v2/instance7/status/{CANARY}"
-    assert by_path.url.raw_path == f"/v2/instance7/status/{CANARY}?id=1".encode()
-    assert CANARY not in f"{by_path.url} {by_path.url!r} {by_path!r} {by_header!r} {by_header.headers!r}"
+    assert str(by_path.url) == f"https://api.test/v2/instance7/status/{CANARY}?id=1"
+    seen.clear()
+
+    class OfNoKind:
+        async def handle_async_request(self, request: Any) -> Any:
+            return answer(request)
+
+        async def aclose(self) -> None: ...
+
+    await answer_of(new_sender(OfNoKind()))
+    assert type(seen[0]) is httpx.Request
 
 
-@EVERY_WRAPPING
-async def test_a_socket_gets_the_secret_and_nobody_on_the_way(wrapping: str) -> None:
-    heads: list[bytes] = []
+# --- answers and errors ---------------------------------------------------------------------------
+
+
+async def test_a_compressed_answer_is_expanded() -> None:
+    packed = gzip.compress(b"[]")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for _ in range(2):
-            heads.append(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(EMPTY)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed))
+        writer.write(packed)
 
-    outside = Wrapper(WRAPPED[wrapping](httpx2.AsyncHTTPTransport(verify=False)))
-    async with serving(serve) as url:
-        sender = new_sender(outside, url)
-        for sent in (GET, BY_PATH):
-            assert await sender.send(sent) == Response(204)
-        await outside.aclose()
-    assert f"Authorization: Basic {CANARY}\r\n".encode() in heads[0]
-    assert heads[1].startswith(f"GET /instance7/status/{CANARY}?id=1 HTTP/1.1\r\n".encode())
-    by_header, by_path = outside.seen
-    assert by_header.headers["Authorization"] == "Basic ***"
-    assert by_path.url.path == "/instance7/status/***"
-    shown = f"{by_path.url} {by_path.url!r} {by_path.url.raw_path!r} {by_header.headers!r}"
-    assert CANARY not in shown + by_path.url.raw_path.decode()
+    async with serving(serve) as url, httpx2.AsyncHTTPTransport(verify=False) as transport:
+        answer = await answer_of(new_sender(transport, url))
+    assert answer == Response(200, b"[]")
+    assert answer.opened_connection
+
+
+async def test_each_of_httpx2s_errors_is_said_as_httpxs_is() -> None:
+    def fail(request: httpx2.Request) -> httpx2.Response:
+        raise cls(f"{request.headers['Authorization']} {request.url}")
+
+    classes = {cls for cls in all_below(httpx2.TransportError) if cls.__module__.startswith("httpx2")}
+    said = problems._WHAT_FAILED
+    assert set(said) <= {cls.__name__ for cls in classes}
+    for cls in classes:
+        error = await problem_of(mocked(fail))
+        assert type(error) is TransportError
+        assert str(error) == f"P: {said.get(cls.__name__, f'the request failed ({cls.__name__})')}"
+
+
+async def text_of_failure(serve: Serve, context: ssl.SSLContext | None = None) -> str:
+    async with serving(serve, context) as url, httpx2.AsyncHTTPTransport() as transport:
+        error = await problem_of(new_sender(transport, url))
+    assert type(error) is TransportError
+    return str(error)
+
+
+async def test_a_certificate_of_nobodys() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    # The server's side of the failure is reported to the loop, too.
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    assert "TLS failed: the certificate was not accepted" in await text_of_failure(serve, context)
+
+
+async def test_headers_that_drip_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_READ_WITHIN", 0.2)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n")
+        for number in range(500):
+            writer.write(b"X-%d: 1\r\n" % number)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    assert "the answer was not read within 0.2 s" in await text_of_failure(serve)
 
 
 # --- a transport that clients share ---------------------------------------------------------------
 
 
 @BOTH_LIBRARIES
-@pytest.mark.parametrize(
-    "sent", [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n["]
-)
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n["])
 async def test_a_client_that_is_closed_in_the_middle_leaves_its_connection_to_others(
     library: ModuleType, sent: bytes
 ) -> None:

@@ -1,50 +1,15 @@
 """A proxy sees no secret, and what goes over plain http stays on this machine."""
 
-import contextlib
-import socket
-import threading
 from pathlib import Path
 
 import pytest
 
 from statuslookup import TransportError
 from tests.support.credentials import BOTH, Case, leaks
-from tests.support.echo_server import (
-    Behaviour,
-    Connection,
-    Server,
-    answering,
-    dropped_at_once,
-    found,
-    new_tls,
-)
+from tests.support.echo_server import Server, answering, dropped_at_once, found, new_tls, tunnel_to
 from tests.support.watch import Watch, end_of
 
 pytestmark = pytest.mark.usefixtures("no_environment")
-
-
-def tunnel_to(target: Server) -> Behaviour:
-    """Be a proxy that lets everything through to the target, and keeps what it saw."""
-
-    def pump(source: socket.socket, sink: socket.socket, keep: list[bytes]) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                keep.append(data)
-                sink.sendall(data)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
-
-    def behave(connection: Connection) -> None:
-        connection.read()
-        connection.sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        with socket.create_connection(("127.0.0.1", target.port), timeout=10) as upstream:
-            heads = connection.server.heads
-            back = threading.Thread(target=pump, args=(upstream, connection.sock, heads), daemon=True)
-            back.start()
-            pump(connection.sock, upstream, heads)
-            back.join(10)
-
-    return behave
 
 
 @BOTH

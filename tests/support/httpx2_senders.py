@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx2
 
-from statuslookup._http.sender import Sender, Transport
+from statuslookup._http import Sender, Transport
 from statuslookup._wire import Secret
 from tests.support.senders import CANARY, Serve
 
