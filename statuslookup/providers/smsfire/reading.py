@@ -3,6 +3,7 @@
 Source of every fact here: SMSFire, "Consulta Status" and "Código de status".
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, cast
 
@@ -43,7 +44,7 @@ def _read_documented(item: Any) -> MessageStatus | None:
     """
     if type(item) is not dict:
         return None
-    get = item.get
+    get: Callable[[str], Any] = item.get
     id, custom_id, code, name = get("id"), get("customId"), get("statusCode"), get("statusName")
     token, kind, country, phone = get("instanceToken"), get("messageType"), get("country"), get("phone")
     status_date, sent_date = get("statusDate"), get("sentDate")
