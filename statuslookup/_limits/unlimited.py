@@ -8,11 +8,12 @@ from .._wire import Response
 from ..errors import ProviderError
 from .limiter import Slot
 
-_MOST_IN_FLIGHT = 8
+# For each request, httpx's pool looks at every connection that it has: more of them cost more than they give.
+_MOST_IN_FLIGHT = 4
 
 
 class Unlimited:
-    """Lets requests go at once, eight of them at a time."""
+    """Lets requests go at once, four of them at a time."""
 
     def __init__(self) -> None:
         self._semaphore = asyncio.Semaphore(_MOST_IN_FLIGHT)
