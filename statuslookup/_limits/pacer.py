@@ -32,7 +32,7 @@ _CHOOSE_EVERY: Final = 5
 _WINDOWED_BELOW: Final = 0.60
 _SPACED_ABOVE: Final = 0.65
 _DISTRUST_WINDOWED: Final = 600.0
-# Spaced requests have round trips of 1.4 intervals at most, or windowed ones would have been chosen.
+# Requests stay spaced only while their usual round trip takes less than 1.4 intervals.
 _PATIENCE_INTERVALS: Final = 3
 _LEAST_PATIENCE: Final = 1.0
 
