@@ -70,16 +70,11 @@ class StatusLookupError(Exception):
         attributes = {name: value for name, value in vars(self).items() if name != "__notes__"}
         error = _rebuild(type(self), self.args, attributes)
         if self.__cause__ is not None and self.__cause__.__traceback__ is None:
-            error.__cause__ = leading_nowhere(self.__cause__)
+            error.__cause__ = _rebuild(type(self.__cause__), self.__cause__.args, {})
         return error
 
 
 _Error = TypeVar("_Error", bound=BaseException)
-
-
-def leading_nowhere(error: _Error) -> _Error:
-    """Return an error of the same class and words, without attributes, frames, cause, context or notes."""
-    return _rebuild(type(error), error.args, {})
 
 
 def _rebuild(cls: type[_Error], args: tuple[Any, ...], attributes: dict[str, Any]) -> _Error:

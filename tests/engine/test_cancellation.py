@@ -342,7 +342,7 @@ async def test_no_memory_is_left_behind_even_without_the_garbage_collector(how: 
             limiter.gate.set()
             await asyncio.sleep(1)
             assert is_idle(client)
-            assert left_over() == before
+            assert left_over() <= before
         finally:
             gc.enable()
 
@@ -374,4 +374,4 @@ async def test_memory_comes_back_to_where_it_was() -> None:
             assert after < before + 20_000
         finally:
             tracemalloc.stop()
-        assert left_over() == left_before
+        assert left_over() <= left_before
