@@ -41,7 +41,9 @@ def _rate(_: click.Context, parameter: click.Parameter, value: str | None) -> Ra
     if value == "off":
         return "off"
     try:
-        return RateLimit(float(value))
+        rate = float(value)
+        # A limit of one and a half would allow one: what is meant is a request each two thirds of a second.
+        return RateLimit(rate) if rate.is_integer() else RateLimit(1, per=1 / rate)
     except ValueError:
         message = "it is a number of requests a second above 0, or 'off'"
         raise click.BadParameter(message, param=parameter) from None
@@ -92,7 +94,7 @@ def arguments_of(options: Mapping[str, Any]) -> list[str]:
     rate, timeout = options["rate"], options["timeout"]
     given = {
         **{entry.url_option: options[entry.url_parameter] for entry in ENTRIES},
-        "--rate": rate.limit if isinstance(rate, RateLimit) else rate,
+        "--rate": f"{1 / rate.interval:g}" if isinstance(rate, RateLimit) else rate,
         "--timeout": None if timeout == _TIMEOUT else timeout,
         "--env-file": options["env_file"],
     }

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
-from statuslookup.cli.options import read_env_file
+from statuslookup import RateLimit
+from statuslookup.cli.options import arguments_of, provider_options, read_env_file
 from statuslookup.cli.providers import ENTRIES
 from tests.support.commands import run
 
@@ -71,3 +73,13 @@ def test_missing_credentials_are_named() -> None:
     result = run("get", "greenapi", "X", GREEN_API_TOKEN=None)
     assert result.exit_code == 2
     assert "GREEN_API_TOKEN" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"), [("2", RateLimit(2)), ("1.5", RateLimit(1, per=1 / 1.5)), ("0.25", RateLimit(1, per=4))]
+)
+def test_a_rate_is_kept_also_if_it_is_no_whole_number(text: str, limit: RateLimit) -> None:
+    command = provider_options(click.command("ask")(lambda **_: None))
+    options = command.make_context("ask", ["--rate", text]).params
+    assert options["rate"] == limit
+    assert arguments_of(options)[:2] == ["--rate", text]
