@@ -1,4 +1,4 @@
-"""Check what ``pyright --verifytypes --outputjson`` says: every public name has a type that all checkers agree on.
+"""Check what ``pyright --verifytypes --outputjson`` says: each public name has a type that all agree on.
 
 The command line is a program, and nobody's to import.
 """

@@ -76,7 +76,8 @@ def test_missing_credentials_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "limit"), [("2", RateLimit(2)), ("1.5", RateLimit(1, per=1 / 1.5)), ("0.25", RateLimit(1, per=4))]
+    ("text", "limit"),
+    [("2", RateLimit(2)), ("1.5", RateLimit(1, per=1 / 1.5)), ("0.25", RateLimit(1, per=4))],
 )
 def test_a_rate_is_kept_also_if_it_is_no_whole_number(text: str, limit: RateLimit) -> None:
     command = provider_options(click.command("ask")(lambda **_: None))
