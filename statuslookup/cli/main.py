@@ -1,6 +1,7 @@
 """The group of the commands, and how every one of them ends. Data goes to stdout, all else to stderr."""
 
 import errno
+import io
 import os
 import sys
 from typing import Any
@@ -17,12 +18,22 @@ from .display import reason_of
 from .exit_codes import INTERRUPTED
 from .get import get
 from .sandbox import sandbox
+from .table.terminal import escaped_lines
 
 
 class _Commands(click.Group):
     """Ends every command alike: what went wrong is one line on stderr and an exit code, no traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        _show_what_can_be_shown()
+        try:
+            return self._invoke(ctx)
+        except click.ClickException as error:
+            # It may name a file, or quote what stands in one.
+            error.message = escaped_lines(error.message)
+            raise
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -39,6 +50,12 @@ class _Commands(click.Group):
             # Its notes say how to go on.
             lines = [reason_of(error), *getattr(error, "__notes__", [])]
             raise click.ClickException("\n".join(lines)) from error
+
+
+def _show_what_can_be_shown() -> None:
+    """Have stdout show ``?`` for a character that its encoding does not have; stderr does so by itself."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _give_up_stdout_if_broken() -> None:
