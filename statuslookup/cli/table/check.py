@@ -111,7 +111,7 @@ class Check(Generic[KeyT, AnswerT]):
             raise InputError("it has more rows than this input")
 
     async def _new_place(self, row: Row[KeyT]) -> _Place[KeyT]:
-        while self._places >= _MOST_WAITING:
+        while self._places >= _MOST_WAITING or self._is_probing:
             self._has_capacity.clear()
             await self._has_capacity.wait()
         self._places += 1
@@ -119,6 +119,12 @@ class Check(Generic[KeyT, AnswerT]):
         if not self._results.with_line:
             self._in_order.append(place)
         return place
+
+    @property
+    def _is_probing(self) -> bool:
+        """True while no key was answered yet, and as many were asked for as can show that none will be."""
+        asked = len(self._waiting) + len(self._failed_in_a_row)
+        return not self._has_answers and asked >= self._most_failed
 
     def _key_to_ask(self, place: _Place[KeyT]) -> KeyT | None:
         """Return the key of the row, or finish the row if it needs no lookup."""
@@ -144,6 +150,7 @@ class Check(Generic[KeyT, AnswerT]):
         place = places.popleft()
         if not places:
             del self._waiting[outcome.key]
+            self._has_capacity.set()
         if error is not None:
             self._doubt(outcome.key, place, error)
             return
