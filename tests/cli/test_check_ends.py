@@ -104,7 +104,7 @@ def test_a_firewall_that_steps_in_once_does_not_end_a_check(tmp_path: Path) -> N
 
 # --- no answers -----------------------------------------------------------------------------------
 
-ANSWERLESS = {
+ANSWERLESS: dict[str, Callable[[], Response]] = {
     "400": lambda: JSONResponse({}, status_code=400),
     "404": lambda: JSONResponse({}, status_code=404),
     "302": lambda: Response(status_code=302, headers={"Location": "/login"}),

@@ -107,7 +107,7 @@ class Check(Generic[KeyT, AnswerT]):
                     number += 1
                 if self._problem is not None:
                     return
-        if number < self._resumed.rows:
+        if self._resumed.left:
             raise InputError("it has more rows than this input")
 
     async def _new_place(self, row: Row[KeyT]) -> _Place[KeyT]:
