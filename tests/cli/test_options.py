@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statuslookup.cli.options import provider_of, read_env_file
@@ -123,6 +123,7 @@ def test_a_line_of_an_env_file_that_is_none_is_told_by_its_number(
 
 
 @given(data=st.binary() | st.lists(LINES).map("".join).map(str.encode))
+@settings(deadline=None)
 def test_any_env_file_is_read_or_refused_without_its_content(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:

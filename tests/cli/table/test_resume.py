@@ -229,7 +229,7 @@ def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[bool, bool], 
     inserted=st.binary(max_size=20) | st.lists(st.sampled_from(PIECES), max_size=4).map(b"".join),
     rest=st.booleans(),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_file_that_is_damaged_anywhere_is_refused_and_left_alone_or_becomes_whole(
     wholes: dict[tuple[bool, bool], bytes],
     tmp_path: Path,
