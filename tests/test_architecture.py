@@ -37,6 +37,7 @@ HOMES = {
     "uvicorn": {"sandbox"},
     "click": {"cli"},
     "rich": {"cli"},
+    "dotenv": {"cli"},
 }
 
 

@@ -17,8 +17,8 @@ from .._model import AnswerT, KeyT
 from ..errors import StatusLookupError
 from ..providers import Provider
 from . import interrupts
-from .display import Bar, bars, counted, reason_of, summary_of
-from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of
+from .display import Bar, bars, counted, reason_of, said_of, say, summary_of
+from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of_end
 from .options import CREDENTIALS, arguments_of, provider_argument, provider_of, provider_options
 from .providers import ENTRIES, Entry
 from .table.cells import large_cells
@@ -29,7 +29,7 @@ from .table.reading import Opened, open_input
 from .table.results import ERROR, LINE, STATE, Results
 from .table.resume import Resumed
 from .table.rows import Input
-from .table.sinks import FileSink, Sink, StreamSink
+from .table.sinks import FileSink, Sink, stdout_sink
 
 _SPREADSHEETS = (".xlsx", ".xls", ".ods")
 # A check of hours should survive a network that is away for some seconds.
@@ -115,7 +115,7 @@ def check(context: click.Context, /, entry: Entry[Any, Any], file: str, **option
     job.run()
     if job.can_be_asked_again:
         again = _again(entry, **options)
-        click.echo(f"To ask again for rows without a final state: {again}", err=True)
+        say(f"To ask again for rows without a final state: {again}")
     context.exit(FAILED if job.has_unknown_or_failed else 0)
 
 
@@ -201,7 +201,7 @@ def _opened_sink(
     if output is None:
         if sys.stdout is None:
             raise click.UsageError("stdout is closed; write to a file: -o FILE")
-        return StreamSink(sys.stdout.buffer, encoding), Resumed()
+        return stdout_sink(encoding), Resumed()
     try:
         sink = FileSink(output, encoding, resume=options["resume"])
     except OSError as error:
@@ -251,17 +251,17 @@ class _Job(Generic[KeyT, AnswerT]):
             interrupts.ignore()
             self._end(f"Interrupted: {self._how_to_resume()}", INTERRUPTED)
         except StatusLookupError as error:
-            self._end(f"Error: {error}\n{self._how_to_resume()}", exit_code_of(error))
+            self._end(f"Error: {said_of(error)}\n{self._how_to_resume()}", exit_code_of_end(error))
         except InputError as error:
             # It is about the file to resume, and would be the same again.
-            click.echo(f"Error: {_why_not_resumed(self._output, error)}", err=True)
+            say(f"Error: {_why_not_resumed(self._output, error)}")
             self._context.exit(USAGE)
         except OSError as error:
             error.add_note(self._how_to_resume())
             raise
         self._show_summary()
         if not self._check.tally.rows:
-            click.echo("The input is empty: it has no rows.", err=True)
+            say("The input is empty: it has no rows.")
 
     @property
     def can_be_asked_again(self) -> bool:
@@ -294,7 +294,7 @@ class _Job(Generic[KeyT, AnswerT]):
         # Before the first row there is nothing to sum up, and noughts would hide the reason.
         if self._check.written:
             self._show_summary()
-        click.echo(text, err=True)
+        say(text)
         self._context.exit(exit_code)
 
     def _show_summary(self) -> None:
@@ -303,7 +303,7 @@ class _Job(Generic[KeyT, AnswerT]):
         self._err.print(summary)
         line = self._source.lines.first_latin1
         if line is not None:
-            click.echo(f"Line {line} is not UTF-8; such lines were read as Latin-1.", err=True)
+            say(f"Line {line} is not UTF-8; such lines were read as Latin-1.")
 
     def _how_to_resume(self) -> str:
         done = counted(self._check.written, "row")

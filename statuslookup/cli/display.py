@@ -1,11 +1,11 @@
 """What the commands show to people: progress bars, summaries, tables, and the words for figures."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
+import click
 from attrs import frozen
 from rich import box
 from rich.console import Console, RenderableType
@@ -15,11 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from .._model import AnswerT, ClientStats, DeliveryState, KeyT, Outcome, RateLimit
+from ..errors import QuotaExceededError, StatusLookupError
 from .providers import Line
 from .table.results import Tally
+from .table.terminal import escaped, escaped_lines
 
 _BAR_WIDTH = 20
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _GOOD = frozenset({DeliveryState.DELIVERED, DeliveryState.READ})
 _BAD = "bold red"
 
@@ -158,15 +159,15 @@ def table_of(
             state, since = Text(line.state.value, _colour_of(line.state)), _date(line.since)
             table.add_row(_text(key), state, _text(line.status), since, _text(line.recipient))
         if outcome.error is not None:
-            table.add_row(_text(key), Text("failed", _BAD), _text(str(outcome.error)))
+            table.add_row(_text(key), Text("failed", _BAD), _text(said_of(outcome.error)))
         elif not lines:
             table.add_row(_text(key), Text("unknown", _colour_of(None)))
     return table
 
 
 def _text(text: str) -> Text:
-    """Return a text of others as it is, but without what would command the terminal."""
-    return Text(_CONTROL.sub("", text))
+    """Return a text of others as it is, with an escape for what would command the terminal."""
+    return Text(escaped(text))
 
 
 def _date(date: datetime | None) -> str:
@@ -192,6 +193,22 @@ def counted(count: int, noun: str) -> str:
 
 def _plural(noun: str) -> str:
     return f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+
+
+def say(text: str) -> None:
+    """Write lines to stderr; names of files and words of others in them command no terminal."""
+    click.echo(escaped_lines(text), err=True)
+
+
+def said_of(error: StatusLookupError) -> str:
+    """Return all that is known of an error: its text, a quota's counts and words, and its notes."""
+    parts = [str(error)]
+    if isinstance(error, QuotaExceededError):
+        if error.used is not None and error.total is not None:
+            parts.append(f"{error.used:,} of {error.total:,} used")
+        if error.description is not None:
+            parts.append(" ".join(error.description.split()))
+    return "\n".join([": ".join(parts), *getattr(error, "__notes__", [])])
 
 
 def reason_of(error: OSError) -> str:

@@ -76,9 +76,11 @@ class Tally:
         return self.states.total() + self.failed
 
     def add(self, values: Mapping[str, Any]) -> None:
-        """Count a row by what it says itself."""
+        """Count a row by what it says itself; a state that is none is a ``ValueError``."""
         if values.get(ERROR):
             self.failed += 1
         else:
             state = values.get(STATE)
+            if state and not isinstance(state, str):
+                raise ValueError("the state is no text")
             self.states[DeliveryState(state.upper()) if state else None] += 1
