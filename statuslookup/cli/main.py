@@ -14,10 +14,11 @@ from ..errors import StatusLookupError
 from . import interrupts
 from .check import check
 from .demo import demo
-from .display import reason_of, say
+from .display import reason_of
 from .exit_codes import INTERRUPTED
 from .get import get
 from .sandbox import sandbox
+from .table.terminal import escaped_lines
 
 
 class _Commands(click.Group):
@@ -29,10 +30,8 @@ class _Commands(click.Group):
             return self._invoke(ctx)
         except click.ClickException as error:
             # It may name a file, or quote what stands in one.
-            shown = io.StringIO()
-            error.show(shown)
-            say(shown.getvalue().rstrip("\n"))
-            ctx.exit(error.exit_code)
+            error.message = escaped_lines(error.message)
+            raise
 
     def _invoke(self, ctx: click.Context) -> Any:
         try:
