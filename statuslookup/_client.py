@@ -63,6 +63,8 @@ class StatusClient(Generic[KeyT, AnswerT]):
         transport: Transport | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        # First, for the repr, which a traceback with locals shows also where an argument is refused.
+        self._provider = provider
         check_methods("provider", provider, ("check", "exchange"), "an SMSFire or a GreenAPI")
         check_methods("retry", retry, ("delay",), "a RetryPolicy, such as RetryPolicy(attempts=3)")
         if limiter is not None:
@@ -72,7 +74,6 @@ class StatusClient(Generic[KeyT, AnswerT]):
             example = "an httpx or httpx2 transport for asyncio, such as httpx.AsyncHTTPTransport(...)"
             check_methods("transport", transport, ("handle_async_request",), example)
         check_methods("clock", clock, ("time", "call_later"), "an object with time() and call_later()")
-        self._provider = provider
         self._timeout = _checked_timeout(timeout)
         self._limiter = limiter
         self._retry = retry
@@ -138,9 +139,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
         The dict has exactly the keys that were passed, one that came twice once. ``timeout``, in seconds,
         replaces the client's, and counts for each key from when it is queued, so a list does not time out
         for being long. Lookups by ``get`` go first. If some keys fail, ``IncompleteError`` holds what was
-        found; an ``AuthenticationError`` or ``QuotaExceededError`` ends the whole list that way. A bad key
-        is a ``TypeError`` or ``ValueError`` before anything is sent. A caller that is cancelled withdraws
-        what was not sent.
+        found; an error with ``ends_all``, such as refused credentials, ends the whole list that way. A bad
+        key is a ``TypeError`` or ``ValueError`` before anything is sent. A caller that is cancelled
+        withdraws what was not sent.
         """
         _refuse_one_key(keys)
         if isinstance(keys, AsyncIterable):
@@ -195,9 +196,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
         is that of the answers. A key that comes twice has two outcomes; while the first is open, the second
         shares its end, a deadline too. ``timeout``, in seconds, replaces the client's, and counts for each
         key from when it is queued. Lookups by ``get`` go first. A key that fails is an outcome with its
-        ``error``. What ends the stream is ``AuthenticationError``, ``QuotaExceededError``, ``ClosedError``, a
-        bad key (``TypeError``, ``ValueError``) and what ``keys`` itself raises. Leaving the loop early
-        withdraws what was not sent.
+        ``error``. What ends the stream is an error with ``ends_all``, such as refused credentials, a bad key
+        (``TypeError``, ``ValueError``) and what ``keys`` itself raises. Leaving the loop early withdraws
+        what was not sent.
         """
         async with aclosing(self._outcomes_of(keys, timeout)) as batches:
             async for outcomes in batches:

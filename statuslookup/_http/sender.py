@@ -25,7 +25,6 @@ from .._wire import PLACEHOLDER, Request, Response, Secret, retry_after
 from ..errors import DecodeError, ProviderError, TransportError
 from .progress import Progress
 
-_MOST_BYTES: Final = 16 * 1024 * 1024
 _TIMEOUTS: Final = {"connect": 10.0, "write": 30.0, "read": 30.0, "pool": None}
 _READ_WITHIN: Final = 60.0
 # Longer than whatever httpx itself ends: three steps of a SOCKS proxy at 30 s, where it counts them at all.
@@ -150,7 +149,7 @@ class Sender:
                 # A transport that does not connect traces nothing.
                 _count_from_now(reading, _READ_WITHIN)
             try:
-                content = await self._read(response)
+                content = await self._read(response, request.most_bytes)
             except Exception:
                 if response.is_success:
                     raise
@@ -190,7 +189,7 @@ class Sender:
     def _fill_in(self, text: str) -> str:
         return text.replace(PLACEHOLDER, self._secret.reveal())
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, response: httpx.Response, most_bytes: int) -> bytes:
         """Return the whole body, never holding more than its cap, also of one that expands."""
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in ("", "identity", "gzip"):
@@ -198,11 +197,11 @@ class Sender:
         body = bytearray()
         unzip = zlib.decompressobj(wbits=31) if encoding == "gzip" else None
         async for chunk in cast("AsyncIterable[bytes]", response.stream):
-            body += chunk if unzip is None else unzip.decompress(chunk, _MOST_BYTES + 1 - len(body))
+            body += chunk if unzip is None else unzip.decompress(chunk, most_bytes + 1 - len(body))
             if unzip is not None and unzip.unused_data:
                 raise self._decode_error("the answer goes on after the end of its compressed body")
-            if len(body) > _MOST_BYTES:
-                raise self._decode_error(f"the answer is larger than {_MOST_BYTES // 2**20} MiB")
+            if len(body) > most_bytes:
+                raise self._decode_error(f"the answer is larger than {most_bytes / 2**20:g} MiB")
         if unzip is not None and not unzip.eof and body:
             raise self._decode_error("the answer's compressed body ends too early")
         return bytes(body)
