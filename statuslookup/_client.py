@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar, ov
 
 import anyio
 
-from ._arguments import check_methods, number
+from ._arguments import check_methods, number, shown_unfinished
 from ._clock import SYSTEM_CLOCK, Clock
 from ._engine.bulk import Outcomes, outcomes_of
 from ._engine.engine import Engine
@@ -63,8 +63,6 @@ class StatusClient(Generic[KeyT, AnswerT]):
         transport: Transport | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        # First, for the repr, which a traceback with locals shows also where an argument is refused.
-        self._provider = provider
         check_methods("provider", provider, ("check", "exchange"), "an SMSFire or a GreenAPI")
         check_methods("retry", retry, ("delay",), "a RetryPolicy, such as RetryPolicy(attempts=3)")
         if limiter is not None:
@@ -74,6 +72,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
             example = "an httpx or httpx2 transport for asyncio, such as httpx.AsyncHTTPTransport(...)"
             check_methods("transport", transport, ("handle_async_request",), example)
         check_methods("clock", clock, ("time", "call_later"), "an object with time() and call_later()")
+        self._provider = provider
         self._timeout = _checked_timeout(timeout)
         self._limiter = limiter
         self._retry = retry
@@ -85,6 +84,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         self._sender: Sender | None = None
         self._shared: SharedBucket | None = None
 
+    @shown_unfinished
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "unused" if self._engine is None else "open"
         return f"<StatusClient {state} {self._provider!r} {self.stats()}>"

@@ -8,7 +8,7 @@ from collections.abc import Generator, Hashable, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote
 
-from .._arguments import whole
+from .._arguments import shown_unfinished, whole
 from .._model import DeliveryState, RateLimit, Receipt, StatusStatistic, checked_rate_limit
 from .._urls import checked_base_url, host_of
 from .._wire import PLACEHOLDER, Request, Response, Secret
@@ -71,12 +71,11 @@ class GreenAPI:
     """The instance's token, which no repr shows."""
     max_batch: int
     """The most keys that one request carries: 1."""
-    # With values for the repr, which a traceback with locals shows also where __init__ refused an argument.
-    base_url: str = ""
+    base_url: str
     """Where the account's API is, without a slash at its end."""
-    rate_limit: RateLimit | None = None
+    rate_limit: RateLimit | None
     """The limit that is kept, or ``None``."""
-    id_instance: int = 0
+    id_instance: int
     """The instance's number."""
 
     def __init__(
@@ -119,6 +118,7 @@ class GreenAPI:
             options["api_url"] = found["GREEN_API_URL"].reveal()
         return cls(found["GREEN_API_ID_INSTANCE"].reveal(), found["GREEN_API_TOKEN"].reveal(), **options)
 
+    @shown_unfinished
     def __repr__(self) -> str:
         return f"<GreenAPI {self.id_instance} at {self.base_url} rate_limit={self.rate_limit}>"
 

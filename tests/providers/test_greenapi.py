@@ -141,7 +141,8 @@ def test_a_bad_receipt_takes_no_other_along() -> None:
 
 
 def test_a_bad_timestamp_costs_no_receipt_its_state() -> None:
-    for timestamp in ("soon", 10**18, 1.5, False, []):
+    timestamps: list[Any] = ["soon", 10**18, 1.5, False, []]
+    for timestamp in timestamps:
         for participant in ("1@c.us", ["1@c.us"]):
             some = statistic({"participant": participant, "status": "read", "timestamp": timestamp})
             (one,) = some.receipts
@@ -212,7 +213,12 @@ def test_many_fields_beside_many_participants_are_not_copied(monkeypatch: pytest
     """Counted: a copy of all fields for each participant would take time by the square of a body's size."""
     read: list[int] = []
     whole = greenapi._read_receipt
-    monkeypatch.setattr(greenapi, "_read_receipt", lambda item: read.append(len(item)) or whole(item))
+
+    def counted(item: Any) -> Receipt:
+        read.append(len(item))
+        return whole(item)
+
+    monkeypatch.setattr(greenapi, "_read_receipt", counted)
     others = {f"k{number}": 0 for number in range(9_000)}
     some = statistic({**others, "participant": ["1@c.us"] * 9_000, "status": "read", "timestamp": 1})
     assert {one.state for one in some.receipts} == {DeliveryState.READ}

@@ -42,6 +42,7 @@ class Answers:
     def __init__(self, response: Response, keys: Sequence[MessageKey]) -> None:
         self.outcomes = dict.fromkeys(keys)
         self.has_strays = False
+        self._has_foreigners = False
         # The customIds that several items have.
         self._repeated: set[MessageKey] = set()
         # What is wrong with the items that do not say which message they are about, or not by which customId.
@@ -68,6 +69,12 @@ class Answers:
             (self._nameless if is_asked_for else self._problems).extend(status.problems)
         elif not is_asked_for:
             self.has_strays = True
+            self._has_foreigners |= not self._is_namesake(status)
+
+    def _is_namesake(self, status: MessageStatus) -> bool:
+        """Tell whether a stray has the digits of a key as its other name, and may have come by that."""
+        names = str(status.id), status.custom_id
+        return any(str(key) in names for key in self.outcomes)
 
     def _add_by_custom_id(self, custom_id: CustomId, status: MessageStatus) -> None:
         earlier = self.outcomes[custom_id]
@@ -83,7 +90,7 @@ class Answers:
         if not keys and may_be_about_others:
             self._problems.append(problem)
         elif not keys:
-            self.has_strays = True
+            self.has_strays = self._has_foreigners = True
         error = decode_error("a message's status is not as documented", problem)
         for key in keys:
             if self.outcomes[key] is None:
@@ -118,7 +125,7 @@ class Answers:
             problems = self._problems + (self._nameless if isinstance(key, str) else [])
             if not problems and self._is_full:
                 problems = ["it is full of others"]
-            if not problems and self.has_strays:
+            if not problems and self._has_foreigners:
                 if key not in doubted:
                     doubted.add(key)
                     del self.outcomes[key]

@@ -10,7 +10,7 @@ from collections.abc import Generator, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
 
-from ..._arguments import whole
+from ..._arguments import shown_unfinished, whole
 from ..._model import CustomId, MessageKey, MessageStatus, RateLimit, checked_rate_limit
 from ..._urls import checked_base_url, host_of
 from ..._wire import PLACEHOLDER, Request, Response, Secret
@@ -50,12 +50,11 @@ class SMSFire:
     """The brand, as error messages and logs say it."""
     secret: Secret
     """The token, which no repr shows."""
-    # With values for the repr, which a traceback with locals shows also where __init__ refused an argument.
-    base_url: str = ""
+    base_url: str
     """Where SMSFire is, without a slash at its end."""
-    rate_limit: RateLimit | None = None
+    rate_limit: RateLimit | None
     """The limit that is kept, or ``None``."""
-    max_batch: int = 0
+    max_batch: int
     """The most keys that one request carries."""
 
     def __init__(
@@ -109,6 +108,7 @@ class SMSFire:
         require(found, "SMSFIRE_USER", "SMSFIRE_PASSWORD")
         return cls.from_login(found["SMSFIRE_USER"].reveal(), found["SMSFIRE_PASSWORD"].reveal(), **options)
 
+    @shown_unfinished
     def __repr__(self) -> str:
         return f"<SMSFire {self.base_url} rate_limit={self.rate_limit} max_batch={self.max_batch}>"
 
