@@ -1,6 +1,27 @@
 """What an argument has to be, said before anything else is done with it."""
 
 import math
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+def shown_unfinished(describe: Callable[[_T], str]) -> Callable[[_T], str]:
+    """Return a ``__repr__`` that also works for an object whose ``__init__`` refused an argument.
+
+    A traceback with locals shows such an object beside the advice, and Python 3.11 shows none if that fails.
+    """
+
+    @wraps(describe)
+    def shown(self: _T) -> str:
+        try:
+            return describe(self)
+        except AttributeError:
+            return f"<{type(self).__name__} unfinished>"
+
+    return shown
 
 
 def check_methods(argument: str, value: object, methods: tuple[str, ...], expected: str) -> None:

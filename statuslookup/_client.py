@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar, ov
 
 import anyio
 
-from ._arguments import check_methods, number
+from ._arguments import check_methods, number, shown_unfinished
 from ._clock import SYSTEM_CLOCK, Clock
 from ._engine.bulk import Outcomes, outcomes_of
 from ._engine.engine import Engine
@@ -84,6 +84,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         self._sender: Sender | None = None
         self._shared: SharedBucket | None = None
 
+    @shown_unfinished
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "unused" if self._engine is None else "open"
         return f"<StatusClient {state} {self._provider!r} {self.stats()}>"
@@ -138,9 +139,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
         The dict has exactly the keys that were passed, one that came twice once. ``timeout``, in seconds,
         replaces the client's, and counts for each key from when it is queued, so a list does not time out
         for being long. Lookups by ``get`` go first. If some keys fail, ``IncompleteError`` holds what was
-        found; an ``AuthenticationError`` or ``QuotaExceededError`` ends the whole list that way. A bad key
-        is a ``TypeError`` or ``ValueError`` before anything is sent. A caller that is cancelled withdraws
-        what was not sent.
+        found; an error with ``ends_all``, such as refused credentials, ends the whole list that way. A bad
+        key is a ``TypeError`` or ``ValueError`` before anything is sent. A caller that is cancelled
+        withdraws what was not sent.
         """
         _refuse_one_key(keys)
         if isinstance(keys, AsyncIterable):
@@ -195,9 +196,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
         is that of the answers. A key that comes twice has two outcomes; while the first is open, the second
         shares its end, a deadline too. ``timeout``, in seconds, replaces the client's, and counts for each
         key from when it is queued. Lookups by ``get`` go first. A key that fails is an outcome with its
-        ``error``. What ends the stream is ``AuthenticationError``, ``QuotaExceededError``, ``ClosedError``, a
-        bad key (``TypeError``, ``ValueError``) and what ``keys`` itself raises. Leaving the loop early
-        withdraws what was not sent.
+        ``error``. What ends the stream is an error with ``ends_all``, such as refused credentials, a bad key
+        (``TypeError``, ``ValueError``) and what ``keys`` itself raises. Leaving the loop early withdraws
+        what was not sent.
         """
         async with aclosing(self._outcomes_of(keys, timeout)) as batches:
             async for outcomes in batches:

@@ -101,7 +101,8 @@ class MessageStatus:
     ``state`` is final or not (``state.is_final``); ``status_code`` and ``status_name`` are SMSFire's own, as
     of ``status_date``. ``id`` and ``custom_id`` name the message, ``instance_token`` its instance, and
     ``message_type``, ``country``, ``phone`` and ``sent_date`` say what was sent, where, to whom and when. A
-    field that SMSFire left out is ``None``. Dates are aware.
+    field that SMSFire left out is ``None``, and so is one that could not be read, which ``problems`` names.
+    Dates are aware.
 
     Source: SMSFire, "Consulta Status".
     """
@@ -128,6 +129,8 @@ class MessageStatus:
     """When the message was sent."""
     state: DeliveryState = DeliveryState.UNKNOWN
     """What the code means, or the name where the code is new."""
+    problems: tuple[str, ...] = ()
+    """One line for each field that could not be read."""
 
 
 @frozen(kw_only=True)
@@ -136,7 +139,7 @@ class Receipt:
 
     ``participant`` is the recipient, ``state`` what became of it, and ``timestamp`` when. ``status`` is
     GREEN-API's own word, and ``description`` what a webhook adds to it. A field that GREEN-API left out is
-    ``None``.
+    ``None``, and so is one that could not be read, which ``problems`` names.
 
     Source: GREEN-API, "GetStatusStatistic" and "Outgoing message status".
     """
@@ -151,6 +154,8 @@ class Receipt:
     """What a webhook says of a failure; a lookup has none."""
     state: DeliveryState = DeliveryState.UNKNOWN
     """What GREEN-API's word means."""
+    problems: tuple[str, ...] = ()
+    """One line for each field that could not be read."""
 
 
 @frozen(kw_only=True)
@@ -168,7 +173,7 @@ class StatusStatistic:
     receipts: tuple[Receipt, ...] = ()
     """One for each recipient; none if GREEN-API knows nothing of the key."""
     problems: tuple[str, ...] = ()
-    """One line for each receipt that could not be read; those are not in ``receipts``."""
+    """What is wrong with the receipts that could not be read, and are not in ``receipts``: the first few."""
 
     @property
     def counts(self) -> dict[DeliveryState, int]:

@@ -14,8 +14,9 @@ def checked_base_url(url: str, *, parameter: str) -> str:
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"{parameter} is no URL: {error}") from None
+    except ValueError:
+        # The error's own words quote the part that is wrong: a password, where one holds a slash.
+        raise ValueError(f"{parameter} is no URL: its host or its port is none") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
         raise ValueError(f"{parameter} must be an https URL with a host")
     if parts.username is not None or "?" in url or "#" in url:

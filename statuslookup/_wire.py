@@ -41,6 +41,7 @@ class Request:
     """One HTTP request to a provider: ``method``, ``path``, ``query``, ``authorization`` and ``content``.
 
     Where ``path`` or ``authorization`` says ``***``, the provider's secret is put in when it is sent.
+    ``most_bytes`` is about the response, and does not count when requests are compared.
     """
 
     method: str
@@ -53,13 +54,16 @@ class Request:
     """The ``Authorization`` header; ``None`` for none."""
     content: bytes | None = None
     """A JSON body; ``None`` for none."""
+    most_bytes: int = field(default=16 * 1024 * 1024, repr=False, eq=False)
+    """The largest body that the response may have, decompressed; a larger one is a ``DecodeError``."""
 
 
 @frozen
 class Response:
     """One HTTP response, read whole: ``status_code``, ``content`` and ``retry_after``.
 
-    ``opened_connection`` says how it came; it does not count when responses are compared.
+    ``opened_connection`` and ``follows_success`` say how it came; they do not count when responses are
+    compared.
     """
 
     status_code: int
@@ -70,6 +74,13 @@ class Response:
     """The seconds that the provider asks to wait; ``None`` if it does not say."""
     opened_connection: bool = field(default=False, repr=False, eq=False)
     """Whether a connection was opened for it; ``False`` if the transport does not say."""
+    follows_success: bool = field(default=False, repr=False, eq=False)
+    """Whether the same client had a success before it, so that its credentials were accepted."""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is one of 200 to 299."""
+        return 200 <= self.status_code < 300
 
 
 def retry_after(header: str | None, now: float) -> float | None:

@@ -7,19 +7,22 @@
     │ ├ TransportError                      no response: connection, TLS, HTTP timeouts
     │ ├ ResponseError(status_code)          a response that says no
     │ │ ├ AuthenticationError               401, 403
+    │ │ ├ ForbiddenError                    403 of a firewall, maybe: HTML, or after a success
+    │ │ ├ InstanceError                     the instance is expired, deleted, not authorized
     │ │ ├ RateLimitedError(retry_after)     429, after all retries
     │ │ ├ QuotaExceededError(used, total)   466: never retried
     │ │ ├ RejectedError                     other 4xx
-    │ │ └ ServerError                       5xx, 499
+    │ │ └ ServerError                       5xx, 499; an instance that is starting
     │ └ DecodeError(problems)               a response that is not what is documented
     ├ LookupTimeoutError                    the deadline passed; says where the time went
     ├ IncompleteError(statuses, errors)     get_many: what was found is not lost
     ├ WrongLoopError                        used on a second event loop; says what to do
     └ ClosedError                           the client was closed
 
-Asking again later may help (``is_transient``) after a ``TransportError``, ``RateLimitedError``,
-``ServerError`` and ``LookupTimeoutError``. Every other key would fail as well (``ends_all``) after an
-``AuthenticationError``, ``QuotaExceededError`` and ``ClosedError``.
+Asking again later may help (``is_transient``) after a ``TransportError``, ``ForbiddenError``,
+``RateLimitedError``, ``ServerError`` and ``LookupTimeoutError``. Every other key would fail as well
+(``ends_all``) after an ``AuthenticationError``, ``InstanceError``, ``QuotaExceededError`` and
+``ClosedError``.
 
 An unknown message is no error: its status is ``None``. Misuse is ``TypeError`` or ``ValueError``.
 No text and no attribute of these errors holds a URL, a header or a body, but for the words of a bug in a
@@ -27,14 +30,16 @@ transport that was lent; the credentials are in none. Every waiter gets an excep
 tracebacks and notes of one caller never show up at another.
 """
 
-from collections.abc import Mapping
-from typing import Any, Self, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Self, TypeVar
 
 __all__ = [
     "AuthenticationError",
     "ClosedError",
     "DecodeError",
+    "ForbiddenError",
     "IncompleteError",
+    "InstanceError",
     "LookupTimeoutError",
     "ProviderError",
     "QuotaExceededError",
@@ -46,6 +51,8 @@ __all__ = [
     "TransportError",
     "WrongLoopError",
 ]
+
+_MOST_PROBLEMS: Final = 10
 
 
 class StatusLookupError(Exception):
@@ -109,14 +116,19 @@ class TransportError(ProviderError):
 
 
 class ResponseError(ProviderError):
-    """The provider answered with the error status ``status_code``."""
+    """The provider answered with the error status ``status_code``, and maybe with a ``retry_after``."""
 
     status_code: int
     """The HTTP status of the response."""
+    retry_after: float | None
+    """The seconds that the last response asked to wait; ``None`` if it did not say."""
 
-    def __init__(self, message: str, *, provider: str, status_code: int) -> None:
+    def __init__(
+        self, message: str, *, provider: str, status_code: int, retry_after: float | None = None
+    ) -> None:
         super().__init__(message, provider=provider)
         self.status_code = status_code
+        self.retry_after = retry_after
 
 
 class AuthenticationError(ResponseError):
@@ -125,16 +137,31 @@ class AuthenticationError(ResponseError):
     ends_all = True
 
 
+class ForbiddenError(ResponseError):
+    """A 403 of the provider, or of something in between such as a firewall: asking later may help.
+
+    It is HTML, or it came to a client whose credentials had been accepted before.
+    """
+
+    is_transient = True
+
+
+class InstanceError(ResponseError):
+    """The instance itself is not served: it is expired, deleted, not authorized or not found.
+
+    Source: GREEN-API, "Common errors".
+    """
+
+    ends_all = True
+
+
 class RateLimitedError(ResponseError):
     """The provider kept answering 429; ``retry_after`` is what it last asked for, in seconds."""
 
     is_transient = True
-    retry_after: float | None
-    """The seconds that the last response asked to wait; ``None`` if it did not say."""
 
     def __init__(self, message: str, *, provider: str, retry_after: float | None = None) -> None:
-        super().__init__(message, provider=provider, status_code=429)
-        self.retry_after = retry_after
+        super().__init__(message, provider=provider, status_code=429, retry_after=retry_after)
 
 
 class QuotaExceededError(ResponseError):
@@ -167,25 +194,35 @@ class QuotaExceededError(ResponseError):
 
 
 class RejectedError(ResponseError):
-    """The provider refused the request itself (any other 4xx): asking again will not help."""
+    """The provider refused the request itself (any other 4xx)."""
 
 
 class ServerError(ResponseError):
-    """The provider failed on its side (5xx, 499): asking later may help."""
+    """The provider failed on its side (5xx, 499), or the instance is starting: asking later may help."""
 
     is_transient = True
 
 
 class DecodeError(ProviderError):
-    """The response is not what the provider documents; ``problems`` says where, one line each."""
+    """The response is not what the provider documents; ``problems`` says where, one line each.
+
+    ``unread`` counts further ones that nobody looked at.
+    """
 
     problems: tuple[str, ...]
-    """What is wrong where, by the names of the wire's fields; never a value of the response."""
+    """What is wrong where, by the names of the wire's fields: the first few, and how many more there are."""
 
-    def __init__(self, message: str, *, provider: str, problems: tuple[str, ...] = ()) -> None:
-        details = f": {'; '.join(problems)}" if problems else ""
+    def __init__(self, message: str, *, provider: str, problems: Sequence[str] = (), unread: int = 0) -> None:
+        self.problems = first_few(problems, unread=unread)
+        details = f": {'; '.join(self.problems)}" if self.problems else ""
         super().__init__(message + details, provider=provider)
-        self.problems = problems
+
+
+def first_few(problems: Sequence[str], *, unread: int = 0) -> tuple[str, ...]:
+    """Return the first ten problems, equal ones once, and a line that counts all others."""
+    first = problems[:_MOST_PROBLEMS]
+    more = len(problems) - len(first) + unread
+    return (*dict.fromkeys(first), f"and {more:,} more") if more else tuple(dict.fromkeys(first))
 
 
 class LookupTimeoutError(StatusLookupError):

@@ -46,7 +46,11 @@ def _every_loop() -> dict[str, LoopFactory]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--chaos", type=int, default=20_000, metavar="N", help="lookups of test_chaos.py (default: 20,000)"
+        "--chaos",
+        type=int,
+        default=20_000,
+        metavar="N",
+        help="lookups of test_chaos.py, and more examples elsewhere (default: 20,000)",
     )
 
 

@@ -6,7 +6,7 @@ from typing import Generic
 from attrs import field, frozen
 
 from .._model import AnswerT, KeyT
-from ..errors import LookupTimeoutError, ProviderError, RateLimitedError, StatusLookupError
+from ..errors import LookupTimeoutError, ProviderError, RateLimitedError, ResponseError, StatusLookupError
 from ..providers.base import Outcomes
 from .lanes import OpenKey
 from .retry import RetryPolicy
@@ -33,7 +33,7 @@ def judge(
     again: list[OpenKey[KeyT, AnswerT]] = []
     pause, problem = 0.0, None
     # Draw the delay once a reply: the largest of 200 random delays would nearly always be the maximum.
-    delays: dict[tuple[type[ProviderError], int], float | None] = {}
+    delays: dict[tuple[type[ProviderError], float | None, int], float | None] = {}
     for open_key, error in failed:
         # It leads to the frames of the exchange, and they to all its outcomes: to this error, in a circle.
         error.__traceback__ = None
@@ -41,7 +41,8 @@ def judge(
             open_key.attempts += 1
         if error.is_transient:
             problem = error
-        kind = type(error), open_key.attempts
+        asked_for = error.retry_after if isinstance(error, ResponseError) else None
+        kind = type(error), asked_for, open_key.attempts
         if kind not in delays:
             delays[kind] = retry.delay(error, open_key.attempts)
         delay = delays[kind]

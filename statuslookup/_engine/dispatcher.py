@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any, Generic, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from .._clock import Clock, Timer
 from .._http import Progress
@@ -64,6 +64,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self.is_set = False
         """Whether a timer is set or a grant asked for; then only a batch that became full needs ``wake``."""
         self._is_failing = False
+        self._had_success = False
         self._paused_until = clock.time()
         self.frozen_by: RateLimitedError | None = None
         """The 429 that holds back all that is queued; its pause is time paced."""
@@ -198,8 +199,10 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         started_at = self._clock.time()
         reply: Reply
         try:
-            reply = await self._send(request, progress)
-            self.rejections += reply.status_code == 429
+            response = await self._send(request, progress)
+            self.rejections += response.status_code == 429
+            reply = evolve(response, follows_success=self._had_success)
+            self._had_success |= response.is_success
         except ProviderError as error:
             reply = error
         except BaseException:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from attrs import Attribute, field, frozen
 
 from .._arguments import number, whole
-from ..errors import ProviderError, RateLimitedError
+from ..errors import ProviderError, RateLimitedError, ResponseError
 
 
 def _whole_and_positive(_: object, attribute: "Attribute[int]", value: object) -> None:
@@ -19,12 +19,13 @@ def _not_negative(_: object, attribute: "Attribute[float]", value: object) -> No
 
 @frozen(kw_only=True)
 class RetryPolicy:
-    """Asks again after failures that may pass: no answer, 5xx, 499 and 429; everything else is final.
+    """Asks again after failures that may pass: no answer, 5xx, 499, 429; everything else is final.
 
     A key is asked at most ``attempts`` times. Before the second time there is a pause of 0 to ``backoff``
-    seconds, by chance ("full jitter"), before each further one of up to twice as much, ``max_backoff`` at
-    most; while it lasts no queued key is sent. A 429 does not count as an attempt: the rate limit makes it
-    wait, until its deadline if need be. ``random`` gives the chance.
+    seconds, by chance ("full jitter"), before each further one of up to twice as much, and it is at least
+    what the provider's ``Retry-After`` asks for, but ``max_backoff`` at most; while it lasts no queued key
+    is sent. A 429 does not count as an attempt: the rate limit makes it wait, until its deadline if need be.
+    ``random`` gives the chance.
     """
 
     attempts: int = field(default=4, validator=_whole_and_positive)
@@ -43,7 +44,10 @@ class RetryPolicy:
         """
         if isinstance(error, RateLimitedError):
             # A limit that asks for no pause, and is off here, must not be hammered.
-            return min(self.max_backoff, max(error.retry_after or 0.0, self.random() * self.backoff))
-        if error.is_transient and attempts < self.attempts:
-            return self.random() * min(self.max_backoff, self.backoff * 2.0 ** min(attempts - 1, 60))
-        return None
+            longest = self.backoff
+        elif error.is_transient and attempts < self.attempts:
+            longest = min(self.max_backoff, self.backoff * 2.0 ** min(attempts - 1, 60))
+        else:
+            return None
+        asked_for = error.retry_after if isinstance(error, ResponseError) else None
+        return min(self.max_backoff, max(asked_for or 0.0, self.random() * longest))

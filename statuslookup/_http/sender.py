@@ -77,7 +77,7 @@ class Sender:
                 async with steps.beginning:
                     response = await self._begin(request, steps)
                 steps.has_begun()
-                content = await self._content(response)
+                content = await self._content(response, request.most_bytes)
         except TimeoutError:
             if (what := steps.what_took_too_long()) is None:
                 raise
@@ -111,9 +111,9 @@ class Sender:
     def _with_secret(self, text: str) -> str:
         return text.replace(PLACEHOLDER, self._secret.reveal())
 
-    async def _content(self, response: Any) -> bytes:
+    async def _content(self, response: Any, most_bytes: int) -> bytes:
         try:
-            return await read_body(response, self._provider)
+            return await read_body(response, self._provider, most_bytes)
         except Exception:
             if response.is_success:
                 raise

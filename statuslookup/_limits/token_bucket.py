@@ -6,6 +6,7 @@ from collections import OrderedDict
 from types import TracebackType
 from typing import Self
 
+from .._arguments import shown_unfinished
 from .._clock import SYSTEM_CLOCK, Clock, Timer
 from .._model import LimiterStats, RateLimit
 from .._wire import Response
@@ -50,6 +51,7 @@ class TokenBucket:
         self._waiters: OrderedDict[_BucketSlot, asyncio.Future[None]] = OrderedDict()
         self._timer: Timer | None = None
 
+    @shown_unfinished
     def __repr__(self) -> str:
         stats, limit = self.stats(), self.limit
         return (

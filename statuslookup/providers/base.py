@@ -1,13 +1,14 @@
 """What a provider is, and what every HTTP response means."""
 
-from collections.abc import Generator, Hashable, Sequence
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Generator, Hashable, Sequence
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from .._model import AnswerT, KeyT, RateLimit
 from .._wire import Request, Response, Secret
 from ..errors import (
     AuthenticationError,
     DecodeError,
+    ForbiddenError,
     QuotaExceededError,
     RateLimitedError,
     RejectedError,
@@ -15,8 +16,14 @@ from ..errors import (
     ServerError,
     StatusLookupError,
 )
-from .fields import decode
+from .fields import MOST_VALUES, decode
 
+ValueT = TypeVar("ValueT")
+_MOST_WEBHOOK_BYTES: Final = 1024 * 1024
+_MOST_WEBHOOK_ITEMS: Final = 1_000
+
+Body: TypeAlias = bytes | bytearray | memoryview | str | dict[str, Any] | list[Any]
+"""A response's or a webhook's body, as it came or as its JSON was read already."""
 Outcomes: TypeAlias = dict[KeyT, AnswerT | StatusLookupError | None]
 """What became of each key: its answer, ``None`` if the provider does not know it, or an error."""
 Exchange: TypeAlias = Generator[Request | Outcomes[KeyT, AnswerT], Response, Outcomes[KeyT, AnswerT]]
@@ -83,8 +90,15 @@ class Provider(Protocol[KeyT, AnswerT]):
 def error_of(response: Response, *, provider: str) -> ResponseError | None:
     """Return the error that a response's status means, or ``None`` for a success."""
     code = response.status_code
-    if 200 <= code < 300:
+    if response.is_success:
         return None
+    if code == 403 and (response.follows_success or _is_html(response)):
+        return ForbiddenError(
+            "refused (status 403): by the credentials, or by something in between such as a firewall",
+            provider=provider,
+            status_code=code,
+            retry_after=response.retry_after,
+        )
     if code in (401, 403):
         return AuthenticationError(
             f"the credentials were refused (status {code}); check them", provider=provider, status_code=code
@@ -99,11 +113,14 @@ def error_of(response: Response, *, provider: str) -> ResponseError | None:
         return QuotaExceededError("the plan's quota is used up (status 466)", provider=provider)
     if code >= 500 or code == 499:
         return ServerError(
-            f"the server failed (status {code}); ask again later", provider=provider, status_code=code
+            f"the server failed (status {code}); ask again later",
+            provider=provider,
+            status_code=code,
+            retry_after=response.retry_after,
         )
     if code >= 400:
         return RejectedError(
-            f"the request was refused (status {code}); asking again will not help",
+            f"the request was refused (status {code}); check the key, and the base URL",
             provider=provider,
             status_code=code,
         )
@@ -114,17 +131,49 @@ def error_of(response: Response, *, provider: str) -> ResponseError | None:
     )
 
 
+def webhook_values(
+    body: Body, read: Callable[[Any], ValueT], *, provider: str, most_values: int
+) -> list[ValueT]:
+    """Return what ``read`` makes of a webhook's items, without those that it refuses by a ``ValueError``.
+
+    If it refuses all, or the body has over 1 MiB or 1,000 items, that raises ``DecodeError``.
+    """
+    if isinstance(body, bytes | bytearray | memoryview | str) and len(body) > _MOST_WEBHOOK_BYTES:
+        raise DecodeError(f"the webhook is larger than {_MOST_WEBHOOK_BYTES:,} bytes", provider=provider)
+    items = items_of(body, provider=provider, what="webhook", most_values=most_values)
+    values: list[ValueT] = []
+    problems: list[str] = []
+    for item in items[:_MOST_WEBHOOK_ITEMS]:
+        try:
+            values.append(read(item))
+        except ValueError as problem:
+            problems.append(str(problem))
+    unread = max(0, len(items) - _MOST_WEBHOOK_ITEMS)
+    if problems and not values:
+        raise DecodeError(
+            f"the webhook is not {provider}'s", provider=provider, problems=problems, unread=unread
+        )
+    if unread:
+        raise DecodeError(f"the webhook has more than {_MOST_WEBHOOK_ITEMS:,} items", provider=provider)
+    return values
+
+
+def _is_html(response: Response) -> bool:
+    return response.content.lstrip(b"\xef\xbb\xbf\t\n\r ").startswith(b"<")
+
+
 def items_of(
-    body: bytes | str | dict[str, Any] | list[Any], *, provider: str, what: str = "response"
+    body: Body, *, provider: str, what: str = "response", most_values: int = MOST_VALUES
 ) -> list[Any]:
     """Return the items of a body that is one JSON object or an array; else raise ``DecodeError``.
 
-    ``what`` the body is stands in the error's text.
+    ``what`` the body is stands in the error's text. A body with more than ``most_values`` values, such as
+    objects and fields, is not read.
     """
     value: Any = body
-    if isinstance(body, bytes | str):
+    if isinstance(body, bytes | bytearray | memoryview | str):
         try:
-            value = decode(body)
+            value = decode(body, most_values=most_values)
         except ValueError as problem:
             raise DecodeError(
                 f"the {what} cannot be read", provider=provider, problems=(str(problem),)

@@ -4,23 +4,37 @@ Source of every fact here: GREEN-API, "GetStatusStatistic", "Common errors" and 
 """
 
 import re
-from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote
 
-from .._arguments import whole
+from .._arguments import shown_unfinished, whole
 from .._model import DeliveryState, RateLimit, Receipt, StatusStatistic, checked_rate_limit
 from .._urls import checked_base_url, host_of
 from .._wire import PLACEHOLDER, Request, Response, Secret
-from ..errors import DecodeError, ProviderError, QuotaExceededError
-from .base import Outcomes, error_of, items_of
+from ..errors import (
+    DecodeError,
+    InstanceError,
+    ProviderError,
+    QuotaExceededError,
+    ResponseError,
+    ServerError,
+    first_few,
+)
+from .base import Body, Outcomes, error_of, items_of, webhook_values
+from .credentials import flaw_of
 from .environment import read_environment, require
 from .fields import Reading, decode, integer, reader, required, text, unix_time
 
 _NAME = "GREEN-API"
 _API_URL = "https://api.green-api.com"
 _MOST_KEY_LENGTH = 256
+_MOST_RECEIPTS = 10_000
+# What a response is at most: a receipt has some 100 bytes, and its object and three fields are 4 values.
+_MOST_BYTES = 2 * 1024 * 1024
+_MOST_VALUES = _MOST_RECEIPTS * 4 + 1_000
+_MOST_WEBHOOK_VALUES = 10_000
+_MOST_WORDS = 1_000
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 
 _STATES = {
@@ -57,12 +71,11 @@ class GreenAPI:
     """The instance's token, which no repr shows."""
     max_batch: int
     """The most keys that one request carries: 1."""
-    # With values for the repr, which a traceback with locals shows also where __init__ refused an argument.
-    base_url: str = ""
+    base_url: str
     """Where the account's API is, without a slash at its end."""
-    rate_limit: RateLimit | None = None
+    rate_limit: RateLimit | None
     """The limit that is kept, or ``None``."""
-    id_instance: int = 0
+    id_instance: int
     """The instance's number."""
 
     def __init__(
@@ -80,7 +93,8 @@ class GreenAPI:
         if not issubclass(kind, str):
             raise TypeError(f"api_token_instance is a str, not {kind.__name__}")
         if not _TOKEN.fullmatch(secret.reveal()):
-            raise ValueError("api_token_instance must be GREEN-API's token alone: letters and digits")
+            flaw = flaw_of(secret) or "letters and digits"
+            raise ValueError(f"api_token_instance must be GREEN-API's token alone: {flaw}")
         self.name = _NAME
         self.base_url = checked_base_url(api_url, parameter="api_url")
         self.secret = secret
@@ -104,26 +118,24 @@ class GreenAPI:
             options["api_url"] = found["GREEN_API_URL"].reveal()
         return cls(found["GREEN_API_ID_INSTANCE"].reveal(), found["GREEN_API_TOKEN"].reveal(), **options)
 
+    @shown_unfinished
     def __repr__(self) -> str:
         return f"<GreenAPI {self.id_instance} at {self.base_url} rate_limit={self.rate_limit}>"
 
     @staticmethod
-    def parse_webhook(body: bytes | str | dict[str, Any] | list[Any]) -> list[StatusStatistic]:
+    def parse_webhook(body: Body) -> list[StatusStatistic]:
         """Return what a webhook of GREEN-API says of a message: a statistic with one receipt.
 
-        ``body`` is the request's body, or what a web framework made of its JSON. No client is needed. Any
+        ``body`` is the request's body, what a web framework made of its JSON, or a notification of
+        GREEN-API's ``receiveNotification`` that has it as its ``body``. No client is needed. Any
         ``typeWebhook`` but ``outgoingMessageStatus`` gives an empty list. The receipt's ``participant`` is
-        the webhook's ``chatId``. A body that is not GREEN-API's raises ``DecodeError``.
+        the webhook's ``chatId``. An unreadable item is left out if another can be read; if none can, that
+        raises ``DecodeError``.
 
         Source: GREEN-API, "Outgoing message status".
         """
-        statistics: list[StatusStatistic] = []
-        for item in items_of(body, provider=_NAME, what="webhook"):
-            if not isinstance(item, dict) or not isinstance(item.get("typeWebhook"), str):
-                raise _decode_error("the webhook is not GREEN-API's", "typeWebhook is missing")
-            if item["typeWebhook"] == "outgoingMessageStatus":
-                statistics.append(_webhook_statistic(item))
-        return statistics
+        found = webhook_values(body, _read_notification, provider=_NAME, most_values=_MOST_WEBHOOK_VALUES)
+        return [statistic for statistic in found if statistic is not None]
 
     @property
     def budget(self) -> Hashable:
@@ -135,7 +147,10 @@ class GreenAPI:
         if not isinstance(key, str):
             raise TypeError(f"a GREEN-API key is the idMessage, a str, not {type(key).__name__}")
         if not key or len(key) > _MOST_KEY_LENGTH or not key.isprintable():
-            raise ValueError(f"an idMessage is 1 to {_MOST_KEY_LENGTH} printable characters")
+            raise ValueError(
+                f"an idMessage is 1 to {_MOST_KEY_LENGTH} printable characters, not {key[:60]!r}"
+                f" ({len(key)} characters)"
+            )
         return key
 
     def exchange(self, keys: Sequence[str]) -> Generator[Request, Response, Outcomes[str, StatusStatistic]]:
@@ -147,6 +162,7 @@ class GreenAPI:
                     "GET",
                     f"/waInstance{self.id_instance}/getStatusStatistic/{PLACEHOLDER}",
                     query=f"idMessage={quote(key, safe='')}",
+                    most_bytes=_MOST_BYTES,
                 )
                 outcomes[key] = _statistic(key, response, self.secret)
             except ProviderError as error:
@@ -163,56 +179,161 @@ def _instance(id_instance: object) -> int:
 
 
 def _statistic(key: str, response: Response, secret: Secret) -> StatusStatistic:
-    error = error_of(response, provider=_NAME)
-    if isinstance(error, QuotaExceededError):
-        raise _with_quota(error, response, secret)
+    error = _error_of(response, secret)
     if error is not None:
         raise error
+    if response.status_code == 204:
+        return StatusStatistic(id_message=key)
+    items = items_of(response.content, provider=_NAME, most_values=_MOST_VALUES)
+    if sum(len(_participants_of(item) or ("one",)) for item in items) > _MOST_RECEIPTS:
+        raise _decode_error(f"the response has more than {_MOST_RECEIPTS:,} receipts")
     receipts: list[Receipt] = []
     problems: list[str] = []
-    items = [] if response.status_code == 204 else items_of(response.content, provider=_NAME)
-    for item in chain.from_iterable(map(_one_participant_each, items)):
+    for item in items:
+        participants = _participants_of(item)
         try:
-            receipts.append(_read_receipt(item))
+            if participants is None:
+                receipts.append(_read_receipt(item))
+            else:
+                _read_participants(participants, item, receipts, problems)
         except ValueError as problem:
-            problems.append(str(problem))
+            problems.extend([str(problem)] * (1 if participants is None else len(participants)))
     if problems and not receipts:
-        raise _decode_error("the response is not a list of receipts", *dict.fromkeys(problems))
-    return StatusStatistic(id_message=key, receipts=tuple(receipts), problems=tuple(problems))
+        raise _decode_error("the response is not a list of receipts", *problems)
+    return StatusStatistic(id_message=key, receipts=tuple(receipts), problems=first_few(problems))
 
 
-def _one_participant_each(item: Any) -> Iterator[Any]:
-    """Yield the item as often as it names a participant: the documents show a string and call it an array."""
-    if isinstance(item, dict) and isinstance(item.get("participant"), list):
-        for participant in item["participant"]:
-            yield {**item, "participant": participant}
-    else:
-        yield item
+def _participants_of(item: Any) -> list[Any] | None:
+    """Return the participants of an item that has an array of them: the documents show one, and say array."""
+    participants = item.get("participant") if isinstance(item, dict) else None
+    return participants if isinstance(participants, list) else None
 
 
-def _with_quota(error: QuotaExceededError, response: Response, secret: Secret) -> QuotaExceededError:
-    """Return the error with the counts of the body, as far as it has any."""
-    try:
-        status = decode(response.content)["invokeStatus"]
-        error.used = integer(status.get("used"))
-        error.total = integer(status.get("total"))
-        description = text(status.get("description"))
-    except (AttributeError, LookupError, TypeError, ValueError):
-        return error
-    if description is not None:
-        # The token is part of the URL, and a server may well quote the URL.
-        error.description = description.replace(secret.reveal(), PLACEHOLDER)
+def _read_participants(
+    participants: list[Any], item: dict[str, Any], receipts: list[Receipt], problems: list[str]
+) -> None:
+    """Add a receipt for each participant; what is wrong with all of them is a ``ValueError``."""
+    # Of the item's fields those that are read, and once: it may have as many others as participants.
+    shared = _read_receipt({name: item[name] for name in _SHARED if name in item} | {"participant": ""})
+    for participant in participants:
+        try:
+            receipts.append(
+                Receipt(
+                    participant=_read_participant(participant, None),
+                    timestamp=shared.timestamp,
+                    status=shared.status,
+                    description=shared.description,
+                    state=shared.state,
+                    problems=shared.problems,
+                )
+            )
+        except ValueError as problem:
+            problems.append(f"participant {problem}")
+
+
+def _error_of(response: Response, secret: Secret) -> ResponseError | None:
+    """Return the error of a response: what its status means, and at GREEN-API its words, too."""
+    error = error_of(response, provider=_NAME)
+    if isinstance(error, QuotaExceededError):
+        return _quota_error(response, secret)
+    if response.status_code == 404:
+        # An unknown message is an empty list.
+        return _instance_error("is not at this URL", 404)
+    if response.status_code == 400:
+        words = _words_of(response)
+        if words.startswith(_STARTING):
+            text = "the instance is starting, or not authorized (status 400); ask again later"
+            return ServerError(text, provider=_NAME, status_code=400, retry_after=response.retry_after)
+        for beginning, problem in _INSTANCE_PROBLEMS.items():
+            if words.startswith(beginning):
+                return _instance_error(problem, 400)
     return error
 
 
-def _webhook_statistic(item: dict[str, Any]) -> StatusStatistic:
+def _instance_error(problem: str, status_code: int) -> InstanceError:
+    text = f"the instance {problem} (status {status_code}); see GREEN-API's console"
+    return InstanceError(text, provider=_NAME, status_code=status_code)
+
+
+# GREEN-API, "Common errors", in small letters. What GREEN-API says is compared with these and never shown.
+_STARTING = ("instance in starting process", "instance is starting")
+_INSTANCE_PROBLEMS = {
+    "instance account not authorized": "is not authorized",
+    "instance not authorized": "is not authorized",
+    "instance is not authorized": "is not authorized",
+    "instance account is expired": "is expired",
+    "instance is expired": "is expired",
+    "instance is deleted": "is deleted",
+}
+
+
+def _words_of(response: Response) -> str:
+    """Return what a response says in words, in small letters, whether it is JSON or not."""
+    content = response.content[:_MOST_WORDS]
+    try:
+        said = decode(content)
+    except ValueError:
+        said = content.decode("utf-8-sig", errors="replace")
+    if isinstance(said, dict):
+        said = next(
+            (said[name] for name in ("message", "reason", "error") if isinstance(said.get(name), str)), ""
+        )
+    return " ".join(said.lower().split()) if isinstance(said, str) else ""
+
+
+def _quota_error(response: Response, secret: Secret) -> QuotaExceededError:
+    """Return the error with what the body says of the quota that does not allow more, if it says anything."""
+    quota = _quota_of(response)
+    used, total = _count(quota.get("used")), _count(quota.get("total"))
+    description = _remark(quota.get("description"), None)
+    said = "" if used is None or total is None else f": {used} of {total}"
+    if description is not None:
+        # The token is part of the URL, and a server may well quote the URL.
+        description = description.replace(secret.reveal(), PLACEHOLDER)[:_MOST_WORDS]
+        said += f", {description!r}" if said else f": {description!r}"
+    return QuotaExceededError(
+        f"the plan's quota is used up (status 466){said}",
+        provider=_NAME,
+        used=used,
+        total=total,
+        description=description,
+    )
+
+
+def _quota_of(response: Response) -> dict[str, Any]:
+    try:
+        body = decode(response.content, most_values=_MOST_WEBHOOK_VALUES)
+    except ValueError:
+        return {}
+    found = (
+        [body.get(name) for name in ("invokeStatus", "correspondentsStatus")]
+        if isinstance(body, dict)
+        else []
+    )
+    quotas: list[dict[str, Any]] = [quota for quota in found if isinstance(quota, dict)]
+    used_up = [quota for quota in quotas if not str(quota.get("status")).endswith("_ALLOWED")]
+    return next(iter(used_up + quotas), {})
+
+
+def _count(value: Any) -> int | None:
+    try:
+        return integer(value)
+    except ValueError:
+        return None
+
+
+def _read_notification(item: Any) -> StatusStatistic | None:
+    """Return what a notification says of a message, ``None`` if it is about something else."""
+    if isinstance(item, dict) and "typeWebhook" not in item and isinstance(item.get("body"), dict):
+        item = item["body"]
+    if not isinstance(item, dict) or not isinstance(item.get("typeWebhook"), str):
+        raise ValueError("typeWebhook is missing")
+    if item["typeWebhook"] != "outgoingMessageStatus":
+        return None
     id_message = item.get("idMessage")
     if not isinstance(id_message, str) or not id_message:
-        raise _decode_error("the webhook is not as documented", "idMessage is no text, or empty")
-    try:
-        receipt = _read_webhook({"chatId": None, **item})
-    except ValueError as problem:
-        raise _decode_error("the webhook is not as documented", str(problem)) from None
+        raise ValueError("idMessage is no text, or empty")
+    receipt = _read_webhook({"chatId": None, **{name: item[name] for name in _IN_WEBHOOK if name in item}})
     return StatusStatistic(id_message=id_message, receipts=(receipt,))
 
 
@@ -235,8 +356,13 @@ _FIELDS: dict[str, tuple[str, Reading]] = {
     "description": ("description", _remark),
     "state": ("status", _state),
 }
-_read_receipt = reader(Receipt, {"participant": ("participant", required(text)), **_FIELDS})
-_read_webhook = reader(Receipt, {"participant": ("chatId", _chat), **_FIELDS})
+_SHARED = ("timestamp", "status", "description")
+_IN_WEBHOOK = ("chatId", *_SHARED)
+_read_participant = required(text)
+_read_receipt = reader(
+    Receipt, {"participant": ("participant", _read_participant), **_FIELDS}, spare={"timestamp"}
+)
+_read_webhook = reader(Receipt, {"participant": ("chatId", _chat), **_FIELDS}, spare={"timestamp"})
 
 
 def _decode_error(message: str, *problems: str) -> DecodeError:

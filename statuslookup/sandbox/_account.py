@@ -44,8 +44,8 @@ class Account(ABC):
     """Keys that the answered requests asked for, repeated ones each time."""
     arrivals: list[float]
     """The clock's time at which each request that came was counted, also of the rejected ones."""
-    fault: Callable[[int], int | None] | None
-    """Called with the number of each request that the limit admits; a status code replaces the response."""
+    fault: Callable[[int], int | Response | None] | None
+    """Called with the number of each request that the limit admits; what it returns replaces the response."""
 
     _router: Router
 
@@ -96,7 +96,10 @@ class Account(ABC):
             )
         status = None if admitted else 429
         if admitted and self.fault is not None:
-            status = self.fault(number)
+            fault = self.fault(number)
+            if isinstance(fault, Response):
+                return fault
+            status = fault
         if status is None:
             if self._is_authorized(scope):
                 return self._router

@@ -8,7 +8,7 @@ import anyio
 from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .._arguments import number
+from .._arguments import number, shown_unfinished
 from .._model import RateLimit
 from ._account import Rules, checked_counting, error_response
 from ._counting import Counting
@@ -44,8 +44,8 @@ class Sandbox(SMSFireAccount):
 
     ``requests``, ``answered``, ``rejections`` and ``keys`` are counts since the beginning or
     ``reset_counts()``, and ``arrivals`` are the times of the requests. ``fault``, if it is set, is called
-    with the number of each request that the limit admits; a status code that it returns replaces what would
-    have been the response.
+    with the number of each request that the limit admits; a status code that it returns, or a whole
+    ``starlette.responses.Response``, replaces what would have been the response.
 
     Source: SMSFire, "Consulta Status"; GREEN-API, "GetStatusStatistic" and "Common errors".
     """
@@ -85,6 +85,7 @@ class Sandbox(SMSFireAccount):
             max_items=max_items,
         )
 
+    @shown_unfinished
     def __repr__(self) -> str:
         return (
             f"<{type(self).__name__} {self._rules.counting} {self._rate_limit}: {len(self._messages)}"

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Scope
 
-from .._arguments import whole
+from .._arguments import shown_unfinished, whole
 from .._model import DeliveryState, RateLimit, Receipt, StatusStatistic
 from ._account import Account, Rules
 from ._webhooks import Outbox
@@ -84,6 +84,7 @@ class Instance(Account):
         )
         super().__init__(rules, rate_limit, outbox)
 
+    @shown_unfinished
     def __repr__(self) -> str:
         return (
             f"<{type(self).__name__} {self._id_instance} {self.rate_limit}: {len(self._statistics)}"

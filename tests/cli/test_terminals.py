@@ -60,7 +60,7 @@ def test_a_files_name_commands_no_terminal(url: str, tmp_path: Path, option: str
     }
     result = run_check(url, *arguments[option], input="1\n")
     assert result.exit_code == 2
-    assert r"b[2Jx\u202e" in result.stderr
+    assert r"x\u202e" in result.stderr
     assert "\x1b" not in result.stderr
 
 

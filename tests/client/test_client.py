@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import time
+import traceback
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from statuslookup import (
     AuthenticationError,
     ClosedError,
     CustomId,
+    GreenAPI,
     IncompleteError,
     LookupTimeoutError,
     ProviderError,
@@ -137,6 +139,26 @@ async def test_what_is_no_provider_limiter_retry_or_clock_is_refused_where_the_c
     with pytest.raises(TypeError, match=text):
         StatusClient(**arguments)
     gc.collect()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: StatusClient(SMSFire),  # type: ignore[arg-type] # the mistake under test
+        lambda: StatusClient(Tens(), linger=-1),
+        lambda: TokenBucket(2),  # type: ignore[arg-type] # the mistake under test
+        lambda: SMSFire("ana:canary"),
+        lambda: SMSFire("t", max_batch=0),
+        lambda: GreenAPI("x", "canary"),
+        lambda: GreenAPI(1, "t", api_url="x"),
+    ],
+)
+async def test_an_object_that_refuses_its_arguments_can_be_shown_beside_the_advice(make: Any) -> None:
+    with pytest.raises((TypeError, ValueError)) as caught:
+        make()
+    frames = [frame.f_locals["self"] for frame, _ in traceback.walk_tb(caught.tb) if "self" in frame.f_locals]
+    assert frames
+    assert [type(refused).__name__ for refused in frames if "canary" in repr(refused)] == []
 
 
 async def test_anything_with_the_methods_is_a_provider_a_limiter_or_a_retry() -> None:

@@ -10,7 +10,9 @@ from statuslookup import (
     AuthenticationError,
     ClosedError,
     DecodeError,
+    ForbiddenError,
     IncompleteError,
+    InstanceError,
     LookupTimeoutError,
     ProviderError,
     QuotaExceededError,
@@ -30,6 +32,8 @@ ERRORS: list[StatusLookupError] = [
     TransportError("no answer", provider="P"),
     ResponseError("said no", provider="P", status_code=399),
     AuthenticationError("refused", provider="P", status_code=401),
+    ForbiddenError("refused", provider="P", status_code=403, retry_after=2.0),
+    InstanceError("expired", provider="P", status_code=400),
     RateLimitedError("too many", provider="P", retry_after=1.5),
     QuotaExceededError("used up", provider="P", used=10, total=10),
     RejectedError("refused", provider="P", status_code=400),
@@ -47,6 +51,8 @@ PARENTS: dict[type[StatusLookupError], type[Exception]] = {
     TransportError: ProviderError,
     ResponseError: ProviderError,
     AuthenticationError: ResponseError,
+    ForbiddenError: ResponseError,
+    InstanceError: ResponseError,
     RateLimitedError: ResponseError,
     QuotaExceededError: ResponseError,
     RejectedError: ResponseError,
@@ -90,8 +96,8 @@ def test_the_drawing_shows_each_error_below_its_parent() -> None:
 
 
 def test_what_an_error_means_for_the_next_lookup_is_what_the_drawing_says() -> None:
-    transient = {TransportError, RateLimitedError, ServerError, LookupTimeoutError}
-    ending = {AuthenticationError, QuotaExceededError, ClosedError}
+    transient = {TransportError, ForbiddenError, RateLimitedError, ServerError, LookupTimeoutError}
+    ending = {AuthenticationError, InstanceError, QuotaExceededError, ClosedError}
     assert {cls for cls in PARENTS if cls.is_transient} == transient
     assert {cls for cls in PARENTS if cls.ends_all} == ending
     meaning = (errors.__doc__ or "").split("Asking again later")[1].split("\n\n")[0]
@@ -191,3 +197,17 @@ def test_an_incomplete_error_keeps_what_was_found() -> None:
     assert error.errors == {3: failed}
     assert str(error).startswith("1 of 3 lookups failed, the first with ServerError: P: the server failed")
     assert ".statuses" in str(error)
+
+
+def test_what_is_said_of_problems_is_bounded() -> None:
+    for problems, said in (
+        ((), ()),
+        (("a", "a", "b"), ("a", "b")),
+        (tuple("abcdefghij"), tuple("abcdefghij")),
+        (tuple("abcdefghijk"), (*"abcdefghij", "and 1 more")),
+        (("a",) * 500_000, ("a", "and 499,990 more")),
+    ):
+        error = DecodeError("unreadable", provider="P", problems=problems)
+        assert error.problems == said
+        assert str(error) == f"P: unreadable{': ' if said else ''}{'; '.join(said)}"
+    assert DecodeError("unreadable", provider="P", problems=["a"], unread=7).problems == ("a", "and 7 more")

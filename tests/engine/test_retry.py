@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from statuslookup import (
     AuthenticationError,
     DecodeError,
+    ForbiddenError,
     IncompleteError,
     LookupTimeoutError,
     ProviderError,
@@ -108,6 +109,15 @@ def test_a_rejection_pauses_as_the_provider_asks_or_else_once(
     error = RateLimitedError("slow down", provider="Tens", retry_after=retry_after)
     policy = RetryPolicy(backoff=0.4, max_backoff=5.0, random=lambda: 0.5)
     assert [policy.delay(error, attempts) for attempts in (1, 9)] == [delay] * 2
+
+
+@pytest.mark.parametrize(("retry_after", "delay"), [(0.0, 0.2), (2.0, 2.0), (100.0, 5.0)], ids=str)
+def test_a_failure_pauses_at_least_as_the_provider_asks(retry_after: float, delay: float) -> None:
+    policy = RetryPolicy(backoff=0.4, max_backoff=5.0, random=lambda: 0.5)
+    for kind, code in ((ServerError, 503), (ForbiddenError, 403)):
+        error = kind("later", provider="Tens", status_code=code, retry_after=retry_after)
+        assert policy.delay(error, 1) == delay
+        assert policy.delay(error, 4) is None
 
 
 def test_the_defaults_are_the_documented_ones_and_options_are_named() -> None:
@@ -318,6 +328,53 @@ async def test_without_a_limiter_a_429_is_no_reason_to_hammer() -> None:
         with pytest.raises(RateLimitedError):
             await client.get(1)
     assert server.requests <= 5
+
+
+class Down(FakeServer):
+    """Is down for so many requests, and says for how long."""
+
+    def __init__(self, requests: int, **headers: str) -> None:
+        super().__init__(lambda number: 503 if number <= requests else 200)
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        return httpx.Response(response.status_code, headers=self.headers)
+
+
+@virtual_time
+async def test_a_server_that_says_when_it_is_back_is_not_asked_before() -> None:
+    server = Down(1, Retry_After="20")
+    async with client_of(server, retry=always()) as client:
+        keys = asyncio.gather(*map(client.get, range(5)))
+        await asyncio.sleep(10)
+        # A key that comes later waits as well.
+        assert [await client.get(7), await keys] == [70, [0, 10, 20, 30, 40]]
+    assert server.times == pytest.approx([0, 20.05])
+
+
+@virtual_time
+async def test_the_pause_that_a_server_asks_for_is_capped_like_that_of_a_429() -> None:
+    server = Down(9, Retry_After="120")
+    async with client_of(server, retry=RetryPolicy(attempts=3), timeout=None) as client:
+        with pytest.raises(ServerError) as raised:
+            await client.get(1)
+    assert raised.value.retry_after == 120
+    assert server.times == pytest.approx([0, 30.05, 60.1])
+
+
+@virtual_time
+async def test_a_403_after_a_success_is_asked_again_and_one_before_it_is_not() -> None:
+    server = FakeServer(script([403, 200, 403, 403, 200]))
+    async with client_of(server, retry=always(0.0)) as client:
+        with pytest.raises(AuthenticationError):
+            await client.get(1)
+        assert [await client.get(2), await client.get(3)] == [20, 30]
+        assert (server.requests, client.stats().retries) == (5, 2)
+        server.outcome = lambda number: 403
+        with pytest.raises(ForbiddenError, match="such as a firewall") as raised:
+            await client.get(4)
+        assert raised.value.attempts == 4
 
 
 @virtual_time

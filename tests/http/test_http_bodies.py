@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from attrs import evolve
 
 from statuslookup import DecodeError, ProviderError, TransportError
 from statuslookup._http import Sender
@@ -148,6 +149,17 @@ async def test_one_byte_more_is_a_decode_error() -> None:
         error = await problem_of(sender)
         assert type(error) is DecodeError
         assert "larger than 16 MiB" in str(error)
+
+
+async def test_a_request_may_expect_less_than_that() -> None:
+    request = evolve(GET, most_bytes=1000)
+    for more in (0, 1):
+        body = b" " * (1000 + more)
+        for sender in (answering(body), answering(gzip.compress(body), Content_Encoding="gzip")):
+            if more:
+                assert type(await problem_of(sender, request)) is DecodeError
+            else:
+                assert (await sender.send(request)).content == body
 
 
 async def test_an_endless_body_is_left_after_the_cap_and_closed() -> None:

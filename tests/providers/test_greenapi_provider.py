@@ -14,8 +14,10 @@ def test_printable_texts_are_keys() -> None:
 
 def test_everything_else_is_refused() -> None:
     texts = ["", "x" * 257, "a\nb", "\x00", "a\u2028b", "\ud800", "\u200b"]
-    expected = "ValueError: an idMessage is 1 to 256 printable characters"
+    expected = "ValueError: an idMessage is 1 to 256 printable characters, not "
     assert not_refused(GREEN_API.check, texts, expected) == []
+    assert refusal(GREEN_API.check, "BAE5\u200b").endswith(r"not 'BAE5\u200b' (5 characters)")
+    assert len(refusal(GREEN_API.check, "x" * 10**6)) < 200
     others = [7, None, b"a", True, ["a"]]
     expected = "TypeError: a GREEN-API key is the idMessage, a str, not "
     assert not_refused(GREEN_API.check, others, expected) == []
@@ -52,9 +54,14 @@ def test_a_token_is_letters_and_digits() -> None:
         return GreenAPI(1, token).secret.reveal()
 
     assert secret("aZ09._~-") == "aZ09._~-"
-    tokens = ["", "a b", "a/b", "a?b", "a%2Fb", "é", "a\n", "***", "../x"]
-    expected = "ValueError: api_token_instance must be GREEN-API's token alone: letters and digits"
-    assert [refusal(secret, token) for token in tokens] == [expected] * len(tokens)
+    tokens = ["a b", "a/b", "a?b", "a%2Fb", "é", "***", "../x"]
+    expected = "ValueError: api_token_instance must be GREEN-API's token alone: "
+    assert [refusal(secret, token) for token in tokens] == [expected + "letters and digits"] * len(tokens)
+    flaws = {"": "it is empty", "a\n": "a line break", '"a"': "quotes", "<TOKEN>": "an example"}
+    assert {token: refusal(secret, token).startswith(expected) for token in flaws} == dict.fromkeys(
+        flaws, True
+    )
+    assert [token for token, flaw in flaws.items() if flaw not in refusal(secret, token)] == []
     assert not_refused(secret, [None, 7, b"token"], "TypeError: api_token_instance is a str, not ") == []
 
 

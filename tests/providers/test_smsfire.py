@@ -98,21 +98,18 @@ def test_a_numeric_custom_id_is_not_the_id_of_the_same_digits() -> None:
     outcomes = Dialogue([5, CustomId("5")], in_turn(ok(item(77, "5"), item(5, "x")))).ids
     assert outcomes == {5: 5, CustomId("5"): 77}
     assert Dialogue([5, 6], in_turn(ok(item(77, "5")))).ids == {5: None, 6: None}
-    assert Dialogue([CustomId("5"), CustomId("6")], in_turn(ok(item(5)))).ids == {
-        CustomId("5"): None,
-        CustomId("6"): None,
-    }
+    names = [CustomId("5"), CustomId("6")]
+    assert Dialogue(names, in_turn(ok(item(5)))).ids == dict.fromkeys(names)
 
 
-def test_foreign_items_are_ignored() -> None:
-    assert Dialogue([1, CustomId("a")], in_turn(ok(item(9, "z"), item(1), item(8)))).ids == {
-        1: 1,
-        CustomId("a"): None,
-    }
+def test_foreign_items_beside_all_that_were_asked_for_are_ignored() -> None:
+    items = ok(item(9, "z"), item(1), item(2, "a"), item(8))
+    assert Dialogue([1, CustomId("a")], in_turn(items)).ids == {1: 1, CustomId("a"): 2}
 
 
 def test_a_custom_id_is_compared_letter_by_letter() -> None:
-    assert Dialogue([CustomId("a"), 1], in_turn(ok(item(2, "A")))).ids == {CustomId("a"): None, 1: None}
+    names = [CustomId("a"), CustomId("b")]
+    assert Dialogue(names, in_turn(ok(item(2, "A"), item(3, "b")), ok())).ids == {names[0]: None, names[1]: 3}
 
 
 def test_all_documented_fields_are_read() -> None:

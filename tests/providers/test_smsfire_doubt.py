@@ -184,6 +184,29 @@ def test_a_full_response_about_others_is_no_proof_that_a_message_is_unknown() ->
     assert "full" in str(outcome)
 
 
+def test_foreign_messages_in_place_of_those_that_were_asked_for_are_no_proof_either() -> None:
+    foreign = ok(item(9, "z"))
+    keys: list[MessageKey] = [1, CustomId("a")]
+    exchange = Dialogue([*keys, 2], in_turn(ok(item(9, "z"), item(2)), foreign))
+    assert keys_of(exchange.requests[1]) == keys
+    assert found_id(exchange.outcomes[2]) == 2
+    for key in keys:
+        outcome = exchange.outcomes[key]
+        assert isinstance(outcome, DecodeError)
+        assert "messages that were not asked for, and not about this one" in str(outcome)
+    # What is told on the second time counts, also that nothing was found.
+    assert Dialogue(keys, in_turn(foreign, ok(item(1)))).ids == {1: 1, CustomId("a"): None}
+    # A path may mean two things, and is no time.
+    assert isinstance(Dialogue([1], in_turn(*[foreign] * 3)).outcomes[1], DecodeError)
+
+
+def test_items_beyond_the_most_of_a_response_are_not_read() -> None:
+    items = [*(item(id) for id in range(200)), item(200), {"id": 300, "statusCode": "canary"}]
+    exchange = Dialogue([*range(199), 200], in_turn(ok(*items), ok(item(200))))
+    assert exchange.ids == {id: id for id in (*range(199), 200)}
+    assert keys_of(exchange.requests[1]) == [200]
+
+
 def test_a_server_that_always_fills_its_responses_with_others_ends_too() -> None:
     foreign = ok(*(item(id) for id in range(1000, 1200)))
     exchange = Dialogue([*range(100), *(CustomId(f"a{n}") for n in range(100))], lambda _: foreign)

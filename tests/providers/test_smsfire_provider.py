@@ -67,6 +67,31 @@ def test_a_bad_token_is_refused_without_being_shown() -> None:
     assert not_refused(SMSFire, [None, b"canary", 1], "TypeError: token is a str, not ") == []
 
 
+@pytest.mark.parametrize(
+    ("token", "flaw"),
+    [
+        ("canary\n", "there is a line break in it"),
+        ("canary\r\n", "there is a line break in it"),
+        ('"canary"', "there are quotes in it"),
+        ("'canary'", "there are quotes in it"),
+        ("<TOKEN>", "this is what stands for it in an example"),
+        ("ana:canary", "which SMSFire.from_login(user, password) takes"),
+        ("Basic canary", "no spaces, no 'Basic ' before it"),
+        ("", "it is empty"),
+    ],
+)
+def test_what_was_copied_along_with_a_token_or_in_its_place_is_named(token: str, flaw: str) -> None:
+    assert refusal(SMSFire, token).endswith(flaw)
+    assert refusal(SMSFire.from_env, {"SMSFIRE_TOKEN": token}).endswith(flaw if token else "instead")
+
+
+def test_a_line_break_at_the_end_of_a_login_is_named() -> None:
+    for login in (("ana\n", "x"), ("ana", "x\r\n"), ("a\nna", "x")):
+        environ = dict(zip(("SMSFIRE_USER", "SMSFIRE_PASSWORD"), login, strict=True))
+        for said in (refusal(SMSFire.from_login, *login), refusal(SMSFire.from_env, environ)):
+            assert said == "ValueError: user and password must hold no line break"
+
+
 def test_a_batch_has_1_to_200_keys() -> None:
     def provider(max_batch: int) -> SMSFire:
         return SMSFire("t", max_batch=max_batch)

@@ -56,6 +56,10 @@ def test_what_could_hold_a_secret_or_mislead_is_refused_without_being_shown() ->
 def test_what_no_request_can_be_sent_to_is_refused_by_name() -> None:
     ports = ["https://example.com:99999", "https://example.com:http", "https://[::1"]
     assert not_refused(checked, ports, "ValueError: base_url is no URL: ") == []
+    # A password with a slash in it ends the host, and makes what is before the slash a port.
+    hidden = ["https://u:canary/x@h", "https://[canary]", "https://u:canary/x@h:1", "https://h:canary"]
+    assert not_refused(checked, hidden, "ValueError: base_url is no URL: ") == []
+    assert not any("canary" in refusal(checked, url) for url in hidden)
     characters = [
         *(" https://example.com", "https://exam\nple.com", "https://example.com\n", "https://exa mple.com"),
         *("http://localhost\\@example.com", "http://example.com\\.localhost", "https://exämple.com"),

@@ -81,7 +81,13 @@ def test_every_kind_of_body_says_the_same(parse: Parse, item: dict[str, Any]) ->
     expected = parse(item)
     assert len(expected) == 1
     text = json.dumps(item)
-    for body in (text, text.encode(), f" \r\n{text}\n", [item], f"[{text}]", f"[{text[:-1]},}},]".encode()):
+    texts: list[Any] = [text, f" \r\n{text}\n", f"[{text}]", f"[{text[:-1]},}},]", f"\ufeff{text}"]
+    kinds: list[Any] = [
+        str.encode,
+        lambda text: bytearray(text.encode()),
+        lambda text: memoryview(text.encode()),
+    ]
+    for body in (*texts, [item], *(kind(text) for kind in kinds for text in texts)):
         assert parse(body) == expected
 
 
@@ -104,6 +110,33 @@ def test_extra_fields_are_ignored(parse: Parse, item: dict[str, Any]) -> None:
     extras: list[Any] = [None, [], {"a": 1}, "x", 1.5]
     for extra in extras:
         assert parse({**item, "further": extra, "": extra}) == parse(item)
+
+
+@EITHER
+def test_one_readable_item_is_enough(parse: Parse, item: dict[str, Any]) -> None:
+    (one,) = parse(item)
+    assert parse([item, {}, 7, item]) == parse([{}, item, item]) == [one, one]
+
+
+@BOTH
+def test_the_work_on_a_webhook_and_what_is_said_of_it_are_bounded(parse: Parse) -> None:
+    for body, said in (
+        (b"[" + b"1," * 499_999 + b"1]", "the webhook cannot be read: more than 10,000 values"),
+        ([1] * 500_000, "; and 499,990 more"),
+        (b" " * 1024 * 1024 + b"1", "the webhook is larger than 1,048,576 bytes"),
+        ("\ufeff" * 1_100_000, "the webhook is larger than 1,048,576 bytes"),
+    ):
+        with pytest.raises(DecodeError) as caught:
+            parse(body)
+        assert str(caught.value).endswith(said)
+        assert len(str(caught.value)) + len(str(caught.value.problems)) < 300
+
+
+@EITHER
+def test_a_webhook_has_at_most_a_thousand_items(parse: Parse, item: dict[str, Any]) -> None:
+    assert len(parse([item] * 1000)) == 1000
+    with pytest.raises(DecodeError, match="the webhook has more than 1,000 items"):
+        parse([item] * 1001)
 
 
 @BOTH
@@ -142,7 +175,7 @@ def test_the_other_providers_body_is_foreign() -> None:
 def test_an_error_does_not_quote_the_body(parse: Parse, item: dict[str, Any]) -> None:
     for body in (
         {"canary": "canary"},
-        json.dumps({**item, "id": ["canary"], "timestamp": "canary"}),
+        json.dumps({**item, "id": ["canary"], "status": ["canary"]}),
         "canary",
     ):
         with pytest.raises(DecodeError) as caught:
@@ -215,10 +248,6 @@ def test_smsfires_empty_and_unknown_statuses_are_kept() -> None:
         assert (status.state, status.status_name) == (state, name)
 
 
-def test_one_readable_item_of_smsfires_is_enough() -> None:
-    assert [status.id for status in SMSFire.parse_webhook([{}, {"id": 5}, 7, {"id": "x"}])] == [5]
-
-
 # --- GREEN-API ------------------------------------------------------------------------------------
 
 
@@ -242,6 +271,25 @@ def test_every_other_webhook_of_green_apis_gives_nothing() -> None:
     for kind in ("incomingMessageReceived", "stateInstanceChanged", "", "OutgoingMessageStatus", "new"):
         assert GreenAPI.parse_webhook({**GREEN_API_ITEM, "typeWebhook": kind}) == []
         assert GreenAPI.parse_webhook({"typeWebhook": kind}) == []
+
+
+def test_a_notification_is_read_by_its_body() -> None:
+    expected = GreenAPI.parse_webhook(GREEN_API_ITEM)
+    notification = {"receiptId": 1, "body": GREEN_API_ITEM}
+    assert (
+        GreenAPI.parse_webhook(notification) == GreenAPI.parse_webhook(json.dumps(notification)) == expected
+    )
+    assert GreenAPI.parse_webhook([notification, GREEN_API_ITEM]) == expected * 2
+    assert GreenAPI.parse_webhook({"receiptId": 1, "body": {"typeWebhook": "incomingMessageReceived"}}) == []
+    assert GreenAPI.parse_webhook({**GREEN_API_ITEM, "body": {}}) == expected
+    bodies: list[Any] = [{"receiptId": 1, "body": None}, {"receiptId": 1, "body": notification}, {"body": []}]
+    for body in bodies:
+        with pytest.raises(DecodeError, match="typeWebhook is missing"):
+            GreenAPI.parse_webhook(body)
+
+
+def test_a_webhook_about_something_else_is_readable_too() -> None:
+    assert GreenAPI.parse_webhook([{"typeWebhook": "incomingMessageReceived"}, {}]) == []
 
 
 def test_any_other_field_of_green_apis_may_be_missing_or_null() -> None:
@@ -277,8 +325,6 @@ def test_green_apis_trailing_commas_are_read() -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"timestamp": "soon"}, "timestamp is not an integer"),
-        ({"timestamp": 10**18}, "timestamp is not a UNIX time"),
         ({"status": ["read"]}, "status is not a text"),
         ({"chatId": {}}, "chatId is not a text"),
     ],
@@ -286,11 +332,16 @@ def test_green_apis_trailing_commas_are_read() -> None:
 def test_a_field_of_another_kind_is_a_decode_error_that_names_it(
     fields: dict[str, Any], problem: str
 ) -> None:
-    with pytest.raises(
-        DecodeError, match=f"GREEN-API: the webhook is not as documented: {problem}"
-    ) as caught:
+    with pytest.raises(DecodeError, match=f"GREEN-API: the webhook is not GREEN-API's: {problem}") as caught:
         green_api(**fields)
     assert caught.value.problems == (problem,)
+
+
+def test_a_bad_timestamp_of_green_apis_costs_no_state() -> None:
+    for timestamp, problem in (("soon", "is not an integer"), (10**18, "is not a UNIX time")):
+        assert green_api(status="read", timestamp=timestamp) == Receipt(
+            participant="", status="read", state=DeliveryState.READ, problems=(f"timestamp {problem}",)
+        )
 
 
 # --- anything at all ------------------------------------------------------------------------------

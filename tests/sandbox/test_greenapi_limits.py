@@ -6,10 +6,13 @@ from typing import get_args
 import anyio
 import httpx
 import pytest
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from statuslookup import (
     AuthenticationError,
     GreenAPI,
+    IncompleteError,
+    InstanceError,
     QuotaExceededError,
     RateLimit,
     RetryPolicy,
@@ -184,6 +187,46 @@ async def test_the_client_comes_again_after_a_429() -> None:
     assert statistic is not None
     assert statistic.counts == {READ: 1}
     assert (instance.requests, instance.rejections) == (2, 1)
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    "words", ["instance in starting process try later", "instance is starting or not authorized"]
+)
+async def test_the_client_comes_again_while_the_instance_is_starting(words: str) -> None:
+    sandbox = Sandbox()
+    instance = sandbox.add_instance()
+    instance.fault = lambda number: JSONResponse({"message": words}, 400) if number <= 2 else None
+    async with client_of(sandbox) as client:
+        assert await client.get(STORY) == StatusStatistic(id_message=STORY)
+        assert (instance.requests, client.stats().retries) == (3, 2)
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    "fault",
+    [
+        JSONResponse({"message": "instance account not authorized"}, 400),
+        PlainTextResponse("Instance account is expired. Renew your instance from personal area", 400),
+        JSONResponse("Instance is deleted", 400),
+        Response(status_code=404),
+    ],
+)
+async def test_an_instance_that_is_not_served_ends_many_lookups_at_once(fault: Response) -> None:
+    sandbox = with_stories("spacing", 2)
+    instance = sandbox.instances[ID]
+    instance.fault = lambda number: fault if number > 2 else None
+    keys = [f"story{number}" for number in range(50)]
+    async with client_of(sandbox) as client:
+        with pytest.raises(IncompleteError) as caught:
+            await client.get_many(keys)
+        assert len(caught.value.statuses) == 2
+        assert {type(error) for error in caught.value.errors.values()} == {InstanceError}
+        assert set(caught.value.errors) == set(keys[2:])
+        with pytest.raises(InstanceError):
+            async for _ in client.stream(keys):
+                pass
+    assert instance.requests <= 5
 
 
 async def look_up_half_of_them_twice(client: StatusClient[str, StatusStatistic], count: int) -> None:

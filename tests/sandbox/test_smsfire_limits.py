@@ -7,6 +7,7 @@ from typing import get_args
 import anyio
 import httpx
 import pytest
+from starlette.responses import HTMLResponse
 
 from statuslookup import RateLimit
 from statuslookup.sandbox import Counting, Sandbox
@@ -234,6 +235,16 @@ async def test_it_counts(clock: HandClock) -> None:
     assert (sandbox.requests, sandbox.answered, sandbox.rejections, sandbox.keys) == (0, 0, 0, 0)
     assert sandbox.arrivals == []
     assert (await ask(sandbox)).status_code == 429, "the rate limit must not forget"
+
+
+async def test_a_fault_may_be_a_whole_response() -> None:
+    sandbox = unlimited()
+    sandbox.add_message(1)
+    sandbox.fault = {2: HTMLResponse("<html>", 403, {"Retry-After": "7"})}.get
+    assert (await ask(sandbox)).status_code == 200
+    faulty = await ask(sandbox)
+    assert (faulty.status_code, faulty.text, faulty.headers["Retry-After"]) == (403, "<html>", "7")
+    assert (sandbox.requests, sandbox.answered) == (2, 1)
 
 
 async def test_a_fault_replaces_the_response_to_the_requests_it_chooses() -> None:

@@ -17,6 +17,9 @@ from .reading import read
 NAME = "SMSFire"
 MAX_ITEMS = 200
 """The most items of a response."""
+MOST_BYTES = 1024 * 1024
+MOST_VALUES = MAX_ITEMS * 50
+"""What a response is at most: several times as much as its items can need."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -39,29 +42,39 @@ class Answers:
     def __init__(self, response: Response, keys: Sequence[MessageKey]) -> None:
         self.outcomes = dict.fromkeys(keys)
         self.has_strays = False
+        self._has_foreigners = False
         # The customIds that several items have.
         self._repeated: set[MessageKey] = set()
-        # What is wrong with the items that do not say which message they are about.
+        # What is wrong with the items that do not say which message they are about, or not by which customId.
         self._problems: list[str] = []
+        self._nameless: list[str] = []
         items = _items(response)
         self._is_full = len(items) >= MAX_ITEMS
-        for item in items:
+        for item in items[:MAX_ITEMS]:
             try:
                 status = read(item)
             except ValueError as problem:
                 self._add_unreadable(item, str(problem))
             else:
-                self._add(status)
+                self._add(status, is_nameless=status.custom_id is None and item.get("customId") is not None)
 
-    def _add(self, status: MessageStatus) -> None:
+    def _add(self, status: MessageStatus, *, is_nameless: bool) -> None:
         is_asked_for = status.id in self.outcomes
         if is_asked_for:
             self.outcomes[status.id] = status
         custom_id = cast("CustomId | None", status.custom_id)
         if custom_id is not None and custom_id in self.outcomes:
             self._add_by_custom_id(custom_id, status)
+        elif is_nameless:
+            (self._nameless if is_asked_for else self._problems).extend(status.problems)
         elif not is_asked_for:
             self.has_strays = True
+            self._has_foreigners |= not self._is_namesake(status)
+
+    def _is_namesake(self, status: MessageStatus) -> bool:
+        """Tell whether a stray has the digits of a key as its other name, and may have come by that."""
+        names = str(status.id), status.custom_id
+        return any(str(key) in names for key in self.outcomes)
 
     def _add_by_custom_id(self, custom_id: CustomId, status: MessageStatus) -> None:
         earlier = self.outcomes[custom_id]
@@ -77,27 +90,24 @@ class Answers:
         if not keys and may_be_about_others:
             self._problems.append(problem)
         elif not keys:
-            self.has_strays = True
+            self.has_strays = self._has_foreigners = True
         error = decode_error("a message's status is not as documented", problem)
         for key in keys:
             if self.outcomes[key] is None:
                 self.outcomes[key] = error
 
-    def take_unsure(self) -> list[list[MessageKey]]:
+    def take_unsure(self, doubted: set[MessageKey]) -> list[list[MessageKey]]:
         """Take out the keys whose outcome is not certain; return the groups in which to ask for them again.
 
         SMSFire caps the items of a response, and customIds repeat. So a full response does not prove that an
-        absent message is unknown, nor that no later message has the same customId. What asking again would
-        not settle is a ``DecodeError``.
+        absent message is unknown, nor that no later message has the same customId. Nor does a response that
+        is about messages which nobody asked for: its absent keys are asked for once more, and then in
+        ``doubted``. What asking again would not settle is a ``DecodeError``.
         """
         outcomes = self.outcomes
         absent = [key for key, outcome in outcomes.items() if outcome is None]
         if not self._is_full or not (absent or self._repeated) or len(outcomes) == 1:
-            problems = self._problems or (["it is full of others"] if self._is_full else [])
-            if absent and problems:
-                error = decode_error("the response does not tell what became of the message", *problems)
-                outcomes.update(dict.fromkeys(absent, error))
-            return []
+            return self._take_doubtful(absent, doubted)
         unsure = [key for key in outcomes if outcomes[key] is None or isinstance(key, str)]
         for key in unsure:
             del outcomes[key]
@@ -109,12 +119,33 @@ class Answers:
         half = len(unsure) // 2
         return [unsure[:half], unsure[half:]]
 
+    def _take_doubtful(self, absent: list[MessageKey], doubted: set[MessageKey]) -> list[list[MessageKey]]:
+        again: list[MessageKey] = []
+        for key in absent:
+            problems = self._problems + (self._nameless if isinstance(key, str) else [])
+            if not problems and self._is_full:
+                problems = ["it is full of others"]
+            if not problems and self._has_foreigners:
+                if key not in doubted:
+                    doubted.add(key)
+                    del self.outcomes[key]
+                    again.append(key)
+                    continue
+                problems = ["it is about messages that were not asked for, and not about this one"]
+            if problems:
+                self.outcomes[key] = decode_error(
+                    "the response does not tell what became of the message", *problems
+                )
+        return [again] if again else []
+
 
 def _items(response: Response) -> list[Any]:
     error = error_of(response, provider=NAME)
     if error is not None:
         raise error
-    return [] if response.status_code == 204 else items_of(response.content, provider=NAME)
+    if response.status_code == 204:
+        return []
+    return items_of(response.content, provider=NAME, most_values=MOST_VALUES)
 
 
 def _keys_of(item: Any) -> tuple[list[MessageKey], bool]:

@@ -5,23 +5,28 @@ Source of every fact here: SMSFire, "Consulta Status", "Callback" and "DLR".
 
 import base64
 import json
+import re
 from collections.abc import Generator, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
-from ..._arguments import whole
+from ..._arguments import shown_unfinished, whole
 from ..._model import CustomId, MessageKey, MessageStatus, RateLimit, checked_rate_limit
 from ..._urls import checked_base_url, host_of
 from ..._wire import PLACEHOLDER, Request, Response, Secret
-from ..base import Exchange, items_of
+from ..base import Body, Exchange, webhook_values
 from ..bisection import Bisection, Settled
+from ..credentials import flaw_of, has_line_break
 from ..environment import read_environment, require
-from .answers import MAX_ITEMS, NAME, Answers, decode_error
+from .answers import MAX_ITEMS, MOST_BYTES, MOST_VALUES, NAME, Answers
 from .reading import read
 
 _AUTHORIZATION = f"Basic {PLACEHOLDER}"
 _BASE_URL = "https://api-v2.smsfire.com.br"
 _MAX_KEY_LENGTH = 40
 _FIRST_TOO_LONG = 10**_MAX_KEY_LENGTH
+# What HTTP lets credentials of this kind be, base64 among it.
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 class SMSFire:
@@ -45,12 +50,11 @@ class SMSFire:
     """The brand, as error messages and logs say it."""
     secret: Secret
     """The token, which no repr shows."""
-    # With values for the repr, which a traceback with locals shows also where __init__ refused an argument.
-    base_url: str = ""
+    base_url: str
     """Where SMSFire is, without a slash at its end."""
-    rate_limit: RateLimit | None = None
+    rate_limit: RateLimit | None
     """The limit that is kept, or ``None``."""
-    max_batch: int = 0
+    max_batch: int
     """The most keys that one request carries."""
 
     def __init__(
@@ -66,8 +70,8 @@ class SMSFire:
         del token
         if not issubclass(kind, str):
             raise TypeError(f"token is a str, not {kind.__name__}")
-        if not _is_token(secret):
-            raise ValueError("token must be SMSFire's token alone: no spaces, no 'Basic ' before it")
+        if flaw := _flaw_of_token(secret):
+            raise ValueError(f"token must be SMSFire's token alone: {flaw}")
         self.name = NAME
         self.base_url = checked_base_url(base_url, parameter="base_url")
         self.secret = secret
@@ -78,7 +82,7 @@ class SMSFire:
     def from_login(cls, user: str, password: str, **options: Any) -> Self:
         """Return the provider for a login of SMSFire's portal; ``options`` are those of the class.
 
-        An empty ``user`` or ``password``, or a colon in ``user``, is a ``ValueError``.
+        An empty ``user`` or ``password``, a line break in one, or a colon in ``user``, is a ``ValueError``.
         """
         token = _token_of(user, password)
         del user, password
@@ -104,11 +108,12 @@ class SMSFire:
         require(found, "SMSFIRE_USER", "SMSFIRE_PASSWORD")
         return cls.from_login(found["SMSFIRE_USER"].reveal(), found["SMSFIRE_PASSWORD"].reveal(), **options)
 
+    @shown_unfinished
     def __repr__(self) -> str:
         return f"<SMSFire {self.base_url} rate_limit={self.rate_limit} max_batch={self.max_batch}>"
 
     @staticmethod
-    def parse_webhook(body: bytes | str | dict[str, Any] | list[Any]) -> list[MessageStatus]:
+    def parse_webhook(body: Body) -> list[MessageStatus]:
         """Return the statuses that a webhook of SMSFire brought: one object, or an array of them.
 
         ``body`` is the request's body, or what a web framework made of its JSON. No client is needed. An
@@ -117,16 +122,7 @@ class SMSFire:
 
         Source: SMSFire, "Consulta Status", "Callback" and "DLR".
         """
-        statuses: list[MessageStatus] = []
-        problems: list[str] = []
-        for item in items_of(body, provider=NAME, what="webhook"):
-            try:
-                statuses.append(read(item))
-            except ValueError as problem:
-                problems.append(str(problem))
-        if problems and not statuses:
-            raise decode_error("the webhook is not SMSFire's", *problems)
-        return statuses
+        return webhook_values(body, read, provider=NAME, most_values=MOST_VALUES)
 
     @property
     def budget(self) -> Hashable:
@@ -159,14 +155,19 @@ class SMSFire:
             answers = Answers((yield _get(keys[0])), keys)
             # An id can be another message's customId, and SMSFire may have taken the path for that one.
             if not answers.has_strays:
-                answers.take_unsure()
+                answers.take_unsure(set())
                 return answers.outcomes
-        return (yield from Bisection(_ask).exchange(list(keys)))
+        doubted: set[MessageKey] = set()
+        return (yield from Bisection(partial(_ask, doubted)).exchange(list(keys)))
 
 
-def _is_token(secret: Secret) -> bool:
-    token = secret.reveal()
-    return bool(token) and token.isascii() and token.isprintable() and " " not in token
+def _flaw_of_token(secret: Secret) -> str | None:
+    """Say what is wrong with a token, without any part of it."""
+    if flaw := flaw_of(secret):
+        return flaw
+    if ":" in secret.reveal():
+        return "this looks like user:password, which SMSFire.from_login(user, password) takes"
+    return None if _TOKEN.fullmatch(secret.reveal()) else "no spaces, no 'Basic ' before it"
 
 
 def _token_of(user: object, password: object) -> Secret | Exception:
@@ -179,6 +180,8 @@ def _token_of(user: object, password: object) -> Secret | Exception:
         return ValueError("user and password must not be empty")
     if ":" in user:
         return ValueError("user must hold no colon: it is what parts the user from the password")
+    if has_line_break(user) or has_line_break(password):
+        return ValueError("user and password must hold no line break")
     try:
         return Secret(base64.b64encode(f"{user}:{password}".encode()).decode("ascii"))
     except UnicodeEncodeError:
@@ -191,7 +194,7 @@ def _means_one_thing(key: MessageKey) -> bool:
 
 
 def _get(key: MessageKey) -> Request:
-    return Request("GET", f"/whatsapp/status/{key}", authorization=_AUTHORIZATION)
+    return Request("GET", f"/whatsapp/status/{key}", authorization=_AUTHORIZATION, most_bytes=MOST_BYTES)
 
 
 def _search(keys: Sequence[MessageKey]) -> Request:
@@ -199,10 +202,18 @@ def _search(keys: Sequence[MessageKey]) -> Request:
     custom_ids = [key for key in keys if isinstance(key, str)]
     wanted = {name: values for name, values in (("ids", ids), ("customIds", custom_ids)) if values}
     content = json.dumps(wanted, separators=(",", ":")).encode()
-    return Request("POST", "/whatsapp/status/search", authorization=_AUTHORIZATION, content=content)
+    return Request(
+        "POST",
+        "/whatsapp/status/search",
+        authorization=_AUTHORIZATION,
+        content=content,
+        most_bytes=MOST_BYTES,
+    )
 
 
-def _ask(keys: list[MessageKey]) -> Generator[Request, Response, Settled[MessageKey, MessageStatus]]:
+def _ask(
+    doubted: set[MessageKey], keys: list[MessageKey]
+) -> Generator[Request, Response, Settled[MessageKey, MessageStatus]]:
     answers = Answers((yield _search(keys)), keys)
-    unsure = answers.take_unsure()
+    unsure = answers.take_unsure(doubted)
     return answers.outcomes, unsure

@@ -62,13 +62,13 @@ def _read_documented(item: Any) -> MessageStatus | None:
     draft = cast("Any", _Draft.__new__(_Draft))
     draft.id, draft.custom_id, draft.instance_token, draft.message_type = id, custom_id, token, kind
     draft.country, draft.phone, draft.status_code, draft.status_name = country, phone, code, name
-    draft.status_date, draft.sent_date, draft.state = changed_at, sent_at, state
+    draft.status_date, draft.sent_date, draft.state, draft.problems = changed_at, sent_at, state, ()
     draft.__class__ = MessageStatus
     return cast("MessageStatus", draft)
 
 
 def _state_by_code(code: Any, _: object) -> DeliveryState:
-    return _STATE_BY_CODE.get(code, DeliveryState.UNKNOWN)
+    return _STATE_BY_CODE.get(code, DeliveryState.UNKNOWN) if type(code) is int else DeliveryState.UNKNOWN
 
 
 _read_fields = reader(
@@ -85,6 +85,11 @@ _read_fields = reader(
         "status_date": ("statusDate", date),
         "sent_date": ("sentDate", date),
         "state": ("statusCode", _state_by_code),
+    },
+    # Without its id or its status, nothing is left to tell of a message.
+    spare={
+        *("custom_id", "instance_token", "message_type", "country", "phone"),
+        *("status_date", "sent_date"),
     },
 )
 
