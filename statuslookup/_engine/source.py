@@ -60,9 +60,6 @@ class Source(Protocol[KeyT, AnswerT]):
     def over(self, batch: Batch[KeyT, AnswerT]) -> None:
         """Take note that the exchange ended, in whatever way."""
 
-    def note(self) -> None:
-        """Take note that keys were queued while a grant is asked for already."""
-
 
 class LocalSource(Generic[KeyT, AnswerT]):
     """The lanes and the limiter of this process."""
@@ -84,8 +81,6 @@ class LocalSource(Generic[KeyT, AnswerT]):
     ) -> None: ...
 
     def over(self, batch: Batch[KeyT, AnswerT]) -> None: ...
-
-    def note(self) -> None: ...
 
 
 class LocalSlot:

@@ -16,6 +16,7 @@ class Unlimited:
     """Lets requests go at once, four of them at a time."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._semaphore = asyncio.Semaphore(_MOST_IN_FLIGHT)
         self._waiting = self._in_flight = 0
 
@@ -49,4 +50,6 @@ class _FreeSlot:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._limiter._in_flight -= 1
-        self._limiter._semaphore.release()
+        # In a loop that was closed, nobody waits any more.
+        if not self._limiter._loop.is_closed():
+            self._limiter._semaphore.release()

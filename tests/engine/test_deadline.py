@@ -326,3 +326,27 @@ async def test_the_freeze_counts_as_paced_in_the_stats() -> None:
     async with client_of(server, Tens(rate_limit=None), retry=retry) as client:
         assert await client.get(1) == 10
         assert client.stats().seconds_paced == pytest.approx(2.0)
+
+
+async def test_a_freeze_holds_back_also_who_comes_when_all_others_have_left() -> None:
+    async def reject(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(429, headers={"Retry-After": "20"})
+
+    async with client_of(httpx.MockTransport(reject), Tens(rate_limit=None)) as client:
+        with pytest.raises(RateLimitedError):
+            await client.get(1, timeout=2.0)
+        error = await timed(ask_by_get(client, 2, 5.0))
+        assert parts(error) == pytest.approx((0.0, 5.0, 0.0), abs=WITHIN)
+        assert isinstance(error.last_failure, RateLimitedError)
+
+
+async def test_a_freeze_that_is_over_is_not_told_of_any_more() -> None:
+    server = FakeServer(lambda number: 429 if number == 1 else 200, latency=0.0)
+    retry = RetryPolicy(backoff=2.0, random=lambda: 0.5)
+    async with client_of(server, Tens(rate_limit=None), retry=retry) as client:
+        assert await client.get(1) == 10
+        await asyncio.sleep(3600)
+        server.latency = 60.0
+        error = await timed(ask_by_get(client, 2, 5.0))
+        assert error.last_failure is None
+        assert client.stats().seconds_paced == pytest.approx(1.0)

@@ -16,7 +16,7 @@ from attrs import evolve
 from statuslookup import DecodeError, ProviderError, TransportError
 from statuslookup._http import Sender
 from statuslookup._wire import Response
-from tests.support.senders import MEBIBYTE, Stream, answer_of, in_chunks, mocked, problem_of
+from tests.support.senders import GET, MEBIBYTE, Stream, answer_of, in_chunks, mocked, problem_of
 from tests.support.virtual_time import LoopClock
 
 pytestmark = pytest.mark.usefixtures("no_proxies")
@@ -159,7 +159,7 @@ async def test_a_request_may_expect_less_than_that() -> None:
             if more:
                 assert type(await problem_of(sender, request)) is DecodeError
             else:
-                assert (await sender.send(request)).content == body
+                assert (await answer_of(sender, request)).content == body
 
 
 async def test_an_endless_body_is_left_after_the_cap_and_closed() -> None:
