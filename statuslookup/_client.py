@@ -203,11 +203,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         """
         _refuse_one_key(keys)
         check = self._provider.check
-        checked: Iterable[KeyT] | AsyncIterable[KeyT]
-        if isinstance(keys, AsyncIterable):
-            checked = (check(key) async for key in keys)
-        else:
-            checked = map(check, keys)
+        checked = (check(key) async for key in keys) if isinstance(keys, AsyncIterable) else map(check, keys)
         async with aclosing(self._outcomes_of(checked, timeout)) as batches:
             async for outcomes in batches:
                 for key, outcome in outcomes:

@@ -30,6 +30,7 @@ _NAME = "GREEN-API"
 _API_URL = "https://api.green-api.com"
 _MOST_KEY_LENGTH = 256
 _MOST_RECEIPTS = 10_000
+_MOST_PROBLEMS = 1_000
 # What a response is at most: a receipt has some 100 bytes, and its object and three fields are 4 values.
 _MOST_BYTES = 2 * 1024 * 1024
 _MOST_VALUES = _MOST_RECEIPTS * 4 + 1_000
@@ -198,6 +199,10 @@ def _statistic(key: str, response: Response, secret: Secret) -> StatusStatistic:
                 _read_participants(participants, item, receipts, problems)
         except ValueError as problem:
             problems.extend([str(problem)] * (1 if participants is None else len(participants)))
+        if len(problems) > _MOST_PROBLEMS:
+            raise _decode_error(
+                f"the response has more than {_MOST_PROBLEMS:,} receipts that cannot be read", *problems
+            )
     if problems and not receipts:
         raise _decode_error("the response is not a list of receipts", *problems)
     return StatusStatistic(id_message=key, receipts=tuple(receipts), problems=first_few(problems))

@@ -197,6 +197,8 @@ def test_problems_are_named_once() -> None:
     assert error.problems == ("participant is missing", "and 990 more")
     some = statistic(*[{"status": "read"}] * 1000, {"participant": "1@c.us"})
     assert (len(some.receipts), some.problems) == (1, ("participant is missing", "and 990 more"))
+    error = failure(ok({"participant": "1@c.us"}, *[{"status": "read"}] * 9_000))
+    assert "more than 1,000 receipts that cannot be read: participant is missing; and 991 more" in str(error)
 
 
 def test_more_receipts_than_a_story_can_have_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
