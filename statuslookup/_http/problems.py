@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from .._wire import Secret
-from ..errors import ProviderError, TransportError
+from ..errors import ProviderError, TransportError, _rebuild
 
 _WHAT_FAILED: Final = {
     "ConnectTimeout": "no connection within 10 s",
@@ -62,7 +62,9 @@ def _bug(error: Exception, provider: str, secret: Secret) -> ProviderError:
     # The class of the error is somebody else's: its methods may raise, too.
     with suppress(Exception):
         words = str(error)
-        copy = _copy_of(error) if all(type(each) in _PLAIN for each in error.args) else None
+        # Without attributes, frames, cause, context or notes.
+        is_plain = all(type(each) in _PLAIN for each in error.args)
+        copy = _rebuild(type(error), error.args, {}) if is_plain else None
         if not _shows(secret, f"{words} {copy!r}"):
             text, cause = words, copy
     # Only where, because the frames hold the request.
@@ -73,13 +75,6 @@ def _bug(error: Exception, provider: str, secret: Secret) -> ProviderError:
     problem = ProviderError(f"a bug in the transport: {what}{said}", provider=provider)
     problem.__cause__ = cause
     return problem
-
-
-def _copy_of(error: Exception) -> Exception:
-    """Return an error of the same class and words, without attributes, frames, cause, context or notes."""
-    copy = type(error).__new__(type(error), *error.args)
-    copy.args = error.args
-    return copy
 
 
 def _shows(secret: Secret, text: str) -> bool:

@@ -25,9 +25,6 @@ class Progress:
     when_connected: Callable[[], object] | None = None
     """Called once, in the request's task, when it connects no more; not if the connection fails."""
 
-    def _connects(self) -> None:
-        self.is_connecting = True
-
     def _goes_on(self) -> None:
         if not self.is_connecting:
             return
@@ -70,12 +67,12 @@ class Steps:
             await self._proxied.aclose()
             raise TimeoutError
         elif event.endswith(".started") and not event.startswith("http"):
-            self._progress._connects()
+            self._progress.is_connecting = True
             self.beginning.reschedule(None)
             self.reading.reschedule(None)
 
     def has_begun(self) -> None:
-        """Note that the answer has begun, for transports that do not tell their steps."""
+        """Note that the response has begun, for transports that do not tell their steps."""
         self._progress._goes_on()
         if self.reading.when() is None:
             _count_from_now(self.reading, _READ_WITHIN)

@@ -4,9 +4,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from .._wire import Response
-from ..errors import ProviderError
-from .limiter import Slot
+from .limiter import Reply, Slot
 
 # For each request, httpx's pool looks at every connection that it has: more of them cost more than they give.
 _MOST_IN_FLIGHT = 4
@@ -33,7 +31,7 @@ class _FreeSlot:
     def __init__(self, limiter: Unlimited) -> None:
         self._limiter = limiter
 
-    def done(self, reply: Response | ProviderError) -> None:
+    def done(self, reply: Reply) -> None:
         """Nothing is slowed down."""
 
     async def __aenter__(self) -> Self:

@@ -26,6 +26,7 @@ from tests.support.senders import (
     mocked,
     new_sender,
     problem_of,
+    wait_for_ever,
 )
 
 pytestmark = pytest.mark.usefixtures("no_proxies")
@@ -202,10 +203,6 @@ async def test_an_error_while_the_answer_is_closed_is_translated() -> None:
 
 
 async def test_cancellation_passes_untranslated() -> None:
-    async def wait_for_ever(request: httpx.Request) -> httpx.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
-
     task = asyncio.create_task(answer_of(new_sender("https://api.test", httpx.MockTransport(wait_for_ever))))
     await asyncio.sleep(0)
     task.cancel()
@@ -280,8 +277,7 @@ async def test_a_transport_of_its_own_is_closed_and_may_be_closed_again() -> Non
         rest.append(await reader.read())
 
     rest: list[bytes] = []
-    server = Server(serve)
-    async with server:
+    async with Server(serve) as server:
         sender = new_sender(server.url)
         await answer_of(sender)
         assert not server.ended.is_set()

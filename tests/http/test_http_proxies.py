@@ -145,8 +145,7 @@ async def test_failures_of_tls_behind_a_proxy_do_not_use_connections_up(
         await server.read_head(reader)
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nno TLS")
 
-    server = Server(serve)
-    async with server:
+    async with Server(serve) as server:
         monkeypatch.setenv("HTTPS_PROXY", server.url)
         sender = new_sender("https://api.test")
         async with asyncio.timeout(60):

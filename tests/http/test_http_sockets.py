@@ -18,10 +18,12 @@ from tests.support.senders import (
     POST,
     Server,
     answer_of,
+    drip,
     new_sender,
     problem_at,
     problem_of,
     replying,
+    wait_for_ever,
 )
 
 pytestmark = pytest.mark.usefixtures("no_proxies")
@@ -101,8 +103,7 @@ async def test_a_connection_that_is_reset_is_no_answer() -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
 
-    server = Server(serve)
-    async with server:
+    async with Server(serve) as server:
         assert "broke" in str(await problem_at(server.url))
 
 
@@ -124,27 +125,16 @@ async def test_a_server_without_tls_is_a_tls_failure() -> None:
     assert CANARY.encode() not in b"".join(sent)
 
 
-async def drip(server: "Server", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer with one header after the other, and never with the last."""
-    await server.read_head(reader)
-    writer.write(b"HTTP/1.1 200 OK\r\n")
-    for number in range(500):
-        writer.write(b"X-%d: 1\r\n" % number)
-        await writer.drain()
-        await asyncio.sleep(0.02)
-
-
 async def test_headers_that_drip_are_given_up_and_cost_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_READ_WITHIN", 0.2)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if server.connections == 1:
-            await drip(server, reader, writer)
+            await drip(reader, writer)
         await server.read_head(reader)
         writer.write(EMPTY)
 
-    server = Server(serve)
-    async with server:
+    async with Server(serve) as server:
         transport = httpx.AsyncHTTPTransport(verify=False, limits=httpx.Limits(max_connections=1))
         sender = new_sender(server.url, transport)
         error = await problem_of(sender)
@@ -166,8 +156,7 @@ async def test_headers_and_body_share_the_time_to_read(monkeypatch: pytest.Monke
         await asyncio.sleep(0.7)
         writer.write(b"]")
 
-    server = Server(serve)
-    async with server:
+    async with Server(serve) as server:
         assert "not read within 1 s" in str(await problem_at(server.url))
 
 
@@ -180,18 +169,13 @@ async def test_the_time_to_read_does_not_count_while_it_connects(monkeypatch: py
         await asyncio.sleep(0.5)
         writer.write(b"no TLS")
 
-    server = Server(serve)
-    async with server:
+    async with Server(serve) as server:
         monkeypatch.setenv("HTTPS_PROXY", server.url)
         assert "TLS failed" in str(await problem_at("https://api.test"))
 
 
 @pytest.mark.virtual_time
 async def test_a_transport_that_traces_nothing_and_never_answers_is_given_up() -> None:
-    async def wait_for_ever(request: httpx.Request) -> httpx.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
-
     started_at = asyncio.get_running_loop().time()
     error = await problem_of(new_sender("https://api.test", httpx.MockTransport(wait_for_ever)))
     assert type(error) is TransportError

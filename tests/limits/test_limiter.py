@@ -3,13 +3,12 @@
 import asyncio
 from typing import Any
 
-import httpx
 import pytest
 
-from statuslookup import Limiter, LookupTimeoutError, ProviderError, Response, TokenBucket
+from statuslookup import Limiter, ProviderError, Response, TokenBucket
 from statuslookup._limits.unlimited import Unlimited
-from tests.support.fakes import FakeLimiter, FakeServer, client_of
-from tests.support.turns import FOUND, LOST, TWO_A_SECOND, now
+from tests.support.fakes import FakeLimiter, FakeServer, client_of, now
+from tests.support.turns import FOUND, LOST, TWO_A_SECOND
 from tests.support.virtual_time import LoopClock
 
 virtual_time = pytest.mark.virtual_time
@@ -78,22 +77,3 @@ async def test_no_limit_lets_requests_go_at_once_and_four_at_a_time() -> None:
     await asyncio.wait(tasks)
     assert entered == [0.0] * 4 + [1.0] * 4 + [2.0] * 4 + [3.0] * 4 + [4.0] * 3
     assert repr(limiter) == "<Unlimited 0 waiting, 0 in flight>"
-
-
-@virtual_time
-async def test_a_request_that_is_never_answered_fails_its_own_lookups_and_few_others() -> None:
-    class Hanging(FakeServer):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            response = await super().handle_async_request(request)
-            if self.requests == 2:
-                await asyncio.sleep(3600)
-            return response
-
-    async with client_of(Hanging()) as client:
-        failed = []
-        for key in range(20):
-            try:
-                await client.get(key, timeout=2.0)
-            except LookupTimeoutError:
-                failed.append(key)
-    assert failed == [1]

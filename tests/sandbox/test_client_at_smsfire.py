@@ -5,10 +5,7 @@ from typing import Any
 
 import pytest
 
-from statuslookup import (
-    AuthenticationError,
-    CustomId,
-)
+from statuslookup import AuthenticationError, CustomId
 from tests.support.fakes import now
 from tests.support.sandboxes import sandbox_of, smsfire_client
 

@@ -11,7 +11,6 @@ import pytest
 from statuslookup import ClosedError, IncompleteError, MessageStatus, SMSFire, StatusClient
 from statuslookup.sandbox import Sandbox
 from tests.support.fakes import other_tasks, ticks
-from tests.support.lives import every_loop
 from tests.support.sandboxes import sandbox_of
 
 
@@ -34,6 +33,7 @@ def open_sockets() -> int:
     return count
 
 
+every_loop = pytest.mark.every_loop
 linux_only = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts sockets in /proc")
 
 

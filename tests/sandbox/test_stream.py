@@ -127,7 +127,7 @@ async def test_a_long_run_of_one_key_takes_bounded_memory_and_does_not_hold_up_t
         ticker.cancel()
         assert client.stats().requests == -(-50_000 // 4000)
     assert read == 50_000
-    # Of an async iterable, one key more is taken before it waits for room.
+    # Of an async iterable, one key more is taken before it waits for capacity.
     assert most_ahead <= 4001
     assert most_at_once <= 4001
 
@@ -283,7 +283,7 @@ async def test_a_closed_client_ends_the_stream() -> None:
             await task
 
 
-@pytest.mark.parametrize("pause", [0.0, 1.0, None], ids=["waits for room", "sleeps", "waits for ever"])
+@pytest.mark.parametrize("pause", [0.0, 1.0, None], ids=["waits for capacity", "sleeps", "waits for ever"])
 async def test_closing_the_client_of_a_stream_that_is_not_read_leaves_no_task(pause: float | None) -> None:
     async def keys() -> AsyncIterator[int]:
         for key in range(1_000_000):

@@ -126,6 +126,21 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
 
+async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer with one header after the other, and never with the last."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    for number in range(500):
+        writer.write(b"X-%d: 1\r\n" % number)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def wait_for_ever(request: httpx.Request) -> httpx.Response:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 def replying(*replies: bytes) -> Server:
     """Answer each request of a connection with the next of the replies, then close it."""
 

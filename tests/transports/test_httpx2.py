@@ -16,10 +16,20 @@ import trustme
 from statuslookup import RetryPolicy, SMSFire, StatusClient, TransportError
 from statuslookup._http import problems, progress
 from statuslookup._wire import Response
-from tests.support.httpx2_senders import mocked, new_sender, serving
-from tests.support.libraries import BOTH_LIBRARIES
+from tests.support.httpx2_senders import BOTH_LIBRARIES, mocked, new_sender, serving
 from tests.support.lookups import look_up_at_both, new_sandbox
-from tests.support.senders import BY_PATH, CANARY, EMPTY, GET, POST, Serve, all_below, answer_of, problem_of
+from tests.support.senders import (
+    BY_PATH,
+    CANARY,
+    EMPTY,
+    GET,
+    POST,
+    Serve,
+    all_below,
+    answer_of,
+    drip,
+    problem_of,
+)
 
 
 class Inheriting(httpx2.AsyncBaseTransport):
@@ -122,15 +132,7 @@ async def test_a_certificate_of_nobodys() -> None:
 async def test_headers_that_drip_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_READ_WITHIN", 0.2)
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\n")
-        for number in range(500):
-            writer.write(b"X-%d: 1\r\n" % number)
-            await writer.drain()
-            await asyncio.sleep(0.02)
-
-    assert "the answer was not read within 0.2 s" in await text_of_failure(serve)
+    assert "the answer was not read within 0.2 s" in await text_of_failure(drip)
 
 
 # --- a transport that clients share ---------------------------------------------------------------

@@ -14,8 +14,7 @@ from statuslookup._http import Progress
 from statuslookup._wire import Response
 from tests.support.echo_server import Server as EchoServer
 from tests.support.echo_server import found, new_tls, tunnel_to
-from tests.support.httpx2_senders import serving
-from tests.support.libraries import BOTH_LIBRARIES
+from tests.support.httpx2_senders import BOTH_LIBRARIES, serving
 from tests.support.senders import EMPTY, GET, answer_of, mocked, new_sender, replying
 
 pytestmark = pytest.mark.usefixtures("no_proxies")

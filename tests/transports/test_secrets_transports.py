@@ -12,7 +12,7 @@ import pytest
 from statuslookup import ProviderError, RejectedError, TransportError
 from tests.support.credentials import BOTH, Case
 from tests.support.echo_server import PATHS, Connection, Server
-from tests.support.libraries import BOTH_LIBRARIES
+from tests.support.httpx2_senders import BOTH_LIBRARIES
 from tests.support.watch import Watch, end_of
 
 pytestmark = pytest.mark.usefixtures("no_environment")
