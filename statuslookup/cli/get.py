@@ -66,7 +66,7 @@ def _read(
             key = provider.check(key)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="KEY") from None
-        asked[key] = text, Row(line=number, end=0, values={}, column=column, key=key)
+        asked[key] = text, Row(line=number, end=0, values={column: key}, column=column, key=key)
     return asked
 
 
@@ -91,7 +91,7 @@ def _write_json(
     lines: list[bytes] = []
     for row, outcome in answered:
         if outcome.error is None:
-            values, _ = results.found(row, outcome.status)
+            values = results.found(row, outcome.status)
         else:
             values = results.failed(row, said_of(outcome.error))
         lines.append(encoding.encode(values))

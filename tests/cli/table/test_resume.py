@@ -11,7 +11,7 @@ from statuslookup import AuthenticationError, MessageStatus
 from statuslookup.cli.table import columns
 from statuslookup.cli.table.check import Check
 from statuslookup.cli.table.encodings import Csv, Encoding, JsonLines
-from statuslookup.cli.table.lines import InputError
+from statuslookup.cli.table.unpacking import InputError
 from statuslookup.cli.table.results import Results
 from statuslookup.cli.table.sinks import FileSink
 from statuslookup.sandbox import Sandbox
