@@ -226,7 +226,10 @@ def test_windows_1252_a_byte_order_mark_and_windows_lines(url: str, tmp_path: Pa
         ("João", "SENT"),
         ("a\r\nb", "REJECTED"),
     ]
-    assert "Line 2 is not UTF-8; such lines were read as Windows-1252, others by --encoding NAME." in result.stderr
+    assert (
+        "Line 2 is not UTF-8; such lines were read as Windows-1252, others by --encoding NAME."
+        in result.stderr
+    )
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")

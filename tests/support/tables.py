@@ -5,8 +5,9 @@ from typing import Any
 
 from statuslookup import GreenAPI, SMSFire
 from statuslookup.cli.providers import GREENAPI, SMSFIRE
+from statuslookup.cli.table.keys import Keys
 from statuslookup.cli.table.lines import Lines
-from statuslookup.cli.table.rows import Input, Keys, Row
+from statuslookup.cli.table.rows import Input, Row
 
 
 def read(content: bytes | str, keys: Keys[Any] = SMSFIRE.keys, **options: Any) -> Input[Any]:

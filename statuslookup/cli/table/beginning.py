@@ -1,11 +1,15 @@
 """What the first lines say of an input: its format, its delimiter, and which column has the keys."""
 
+import csv
+import io
 import re
+from itertools import islice
 from typing import Any, Generic, Literal, TypeAlias
 
 from attrs import frozen
 
 from ..._model import KeyT
+from .cells import MOST_OPEN_CHARACTERS
 from .keys import Keys
 from .lines import Lines
 from .unpacking import InputError
@@ -43,7 +47,7 @@ def begin_of(lines: Lines, keys: Keys[KeyT], format: InputFormat | None, name: s
     if hint is not None:
         first, format = next(lines_with_text, ""), "csv"
     _refuse_no_table(first)
-    delimiter = hint[1] if hint is not None else _delimiter_of(first, keys)
+    delimiter = hint[1] if hint is not None else _delimiter_of(_whole_header(first, lines), keys)
     header_taken = None
     if delimiter is None and format in (None, "csv") and _is_header(first, lines, keys):
         header_taken = first.strip().strip('"')
@@ -86,14 +90,27 @@ def _format_of(first: str, name: str, keys: Keys[Any], delimiter: str | None) ->
     return "keys"
 
 
+def _whole_header(first: str, lines: Lines) -> str:
+    """Return the first line, and those behind it that belong to its names: a quoted one may have several."""
+    ahead, parts, quotes, size = lines.ahead(), [first], first.count('"'), 0
+    while quotes % 2 and size < MOST_OPEN_CHARACTERS and (line := next(ahead, None)) is not None:
+        parts.append(line)
+        quotes += line.count('"')
+        size += len(line)
+    return "".join(parts)
+
+
 def _delimiter_of(header: str, keys: Keys[Any]) -> str | None:
-    """Return the delimiter with which the header names a key column."""
+    """Return the delimiter with which the header names a key column, and most others."""
+    columns: dict[str, int] = {}
     for delimiter in _DELIMITERS + "|":
-        # A name may be quoted, and what follows on the next line is not needed to find it.
-        names = [name.strip().strip('"') for name in header.split(delimiter)]
+        try:
+            names = next(csv.reader(io.StringIO(header, newline=""), delimiter=delimiter, strict=True), [])
+        except csv.Error:
+            continue
         if keys.named_in(names):
-            return delimiter
-    return None
+            columns[delimiter] = len(names)
+    return max(columns, key=columns.__getitem__, default=None)
 
 
 def _is_header(first: str, lines: Lines, keys: Keys[Any]) -> bool:
@@ -106,5 +123,6 @@ def _is_header(first: str, lines: Lines, keys: Keys[Any]) -> bool:
         or set(name) & set(_DELIMITERS + '{"')
     ):
         return False
-    below = [text for line in lines.ahead() if (text := line.strip().strip('"'))]
+    come = islice(lines.ahead(), max(lines.come, 1))
+    below = [text for line in come if (text := line.strip().strip('"'))]
     return bool(below) and all(map(keys.is_id, below))

@@ -8,8 +8,8 @@ from attrs import evolve, frozen
 
 from ..._model import KeyT
 
-# A formula whose result is a text, or quotes alone; an apostrophe, which marks a text for Excel.
-_DRESSED = re.compile(r'=?"(.*)"|\'(.*)', re.DOTALL)
+# An apostrophe, which marks a text for Excel, and a formula whose result is a text, or its quotes alone.
+_DRESSED = re.compile(r"'?=?\"(.*)\"|'(.*)", re.DOTALL)
 # A float has decimals, which are noughts; three of them could be a thousand.
 _WHOLE = re.compile(r"([0-9]+)(?:[.,]0{1,2})?")
 _ROUNDED = re.compile(r"[0-9]+(?:[.,][0-9]+)?[eE]\+[0-9]+")

@@ -48,11 +48,18 @@ class Lines:
         """How many bytes of the input the lines so far have."""
         return self._done * self._taken // self._given if self._given else 0
 
-    def ahead(self) -> list[str]:
-        """Return the next lines, those that have come; waits only if there is none."""
-        while not self._ahead and self._has_more():
-            pass
-        return [_text_of(line) for line, _ in self._ahead]
+    @property
+    def come(self) -> int:
+        """How many of the next lines have come already."""
+        return len(self._ahead)
+
+    def ahead(self) -> Iterator[str]:
+        """Yield the next lines without moving on; only for one that has not come, more is read."""
+        place = 0
+        while place < len(self._ahead) or self._has_more():
+            if place < len(self._ahead):
+                yield _text_of(self._ahead[place][0])
+                place += 1
 
     def is_utf8_ahead(self) -> bool:
         """True if the lines that have come are UTF-8, the last one too."""

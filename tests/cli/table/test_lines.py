@@ -1,6 +1,5 @@
 """Lines of text from bytes: their encoding, and how long they are."""
 
-import io
 import tracemalloc
 from collections.abc import Iterator
 

@@ -1,55 +1,25 @@
 """A check that goes on after what its file has already."""
 
-import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import pytest
 
-from statuslookup import AuthenticationError, MessageStatus
-from statuslookup.cli.table import columns
-from statuslookup.cli.table.check import Check
+from statuslookup import AuthenticationError
 from statuslookup.cli.table.encodings import Csv, Encoding, JsonLines
-from statuslookup.cli.table.unpacking import InputError
-from statuslookup.cli.table.results import Results
 from statuslookup.cli.table.sinks import FileSink
-from statuslookup.sandbox import Sandbox
-from tests.support.checks import client_of, sandbox_of, source_of
+from statuslookup.cli.table.unpacking import InputError
+from tests.support.checks import check_to_file, sandbox_of
 
-
-def run_to_file(
-    content: str,
-    path: Path,
-    sandbox: Sandbox,
-    *,
-    csv: bool = False,
-    resume: bool = True,
-    with_line: bool = False,
-) -> Check[Any, MessageStatus]:
-    source = source_of(content)
-    results: Results[Any, MessageStatus] = Results(source.columns, columns.SMSFIRE, with_line=with_line)
-    encoding: Encoding = Csv(results.names) if csv else JsonLines()
-    sink = FileSink(str(path), encoding, resume=resume)
-    try:
-        resumed = sink.resume(with_line=with_line) if resume else None
-        check = Check(source, results, sink, resumed=resumed)
-
-        async def run() -> None:
-            async with client_of(sandbox, linger=0) as client:
-                await check.run(client)
-
-        asyncio.run(run())
-    finally:
-        sink.close()
-    return check
+CSV: dict[bool, Literal["csv", "jsonl"]] = {True: "csv", False: "jsonl"}
 
 
 @pytest.mark.parametrize("csv", [False, True], ids=["jsonl", "csv"])
 def test_a_file_that_was_cut_anywhere_is_resumed_to_the_same_bytes(tmp_path: Path, csv: bool) -> None:
     content = 'id,note\n1,"a\nb"\nx,"""q"""\n,no key\n2,São\n3,\n3,again\n'
     sandbox, path = sandbox_of(3, latency=0), tmp_path / "out"
-    whole = run_to_file(content, path, sandbox, csv=csv)
+    whole = check_to_file(content, path, sandbox, format=CSV[csv])
     expected = path.read_bytes()
     # Around each end of a line, and here and there.
     ends = [place for place, byte in enumerate(expected) if byte == ord("\n")]
@@ -61,7 +31,7 @@ def test_a_file_that_was_cut_anywhere_is_resumed_to_the_same_bytes(tmp_path: Pat
     }
     for size in sorted(sizes):
         path.write_bytes(expected[:size])
-        check = run_to_file(content, path, sandbox, csv=csv)
+        check = check_to_file(content, path, sandbox, format=CSV[csv])
         assert path.read_bytes() == expected, size
         assert vars(check.tally) == vars(whole.tally) | {"before": check.tally.before}
     assert check.tally.before == check.written == 6
@@ -88,11 +58,11 @@ def test_of_a_file_that_was_cut_anywhere_the_whole_rows_are_left(tmp_path: Path,
 def test_an_unordered_file_is_resumed_by_its_lines(tmp_path: Path) -> None:
     content = "id\n3\nbad\n2\n1\n2\n"
     sandbox, path = sandbox_of(3, latency=0), tmp_path / "out"
-    run_to_file(content, path, sandbox, with_line=True)
+    check_to_file(content, path, sandbox, with_line=True)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[3] + lines[1] + lines[0][:9])
     sandbox.reset_counts()
-    run_to_file(content, path, sandbox, with_line=True)
+    check_to_file(content, path, sandbox, with_line=True)
     assert path.read_bytes().startswith(lines[3] + lines[1])
     assert sorted(path.read_bytes().splitlines(keepends=True)) == sorted(lines)
     assert sandbox.keys < 4
@@ -113,7 +83,7 @@ def test_a_file_that_is_not_this_checks_is_refused_and_left_alone(
     path = tmp_path / "out"
     path.write_text(there)
     with pytest.raises(InputError, match=problem):
-        run_to_file(content, path, sandbox_of(1))
+        check_to_file(content, path, sandbox_of(1))
     assert path.read_text() == there
 
 
@@ -122,13 +92,13 @@ def test_a_csv_file_with_other_columns_is_refused_and_left_alone(tmp_path: Path,
     path = tmp_path / "out"
     path.write_text(there)
     with pytest.raises(InputError, match="other columns"):
-        run_to_file("1\n", path, sandbox_of(1), csv=True)
+        check_to_file("1\n", path, sandbox_of(1), format="csv")
     assert path.read_text() == there
 
 
 def test_a_quote_too_many_is_refused_and_the_file_left_alone(tmp_path: Path) -> None:
     content, path = "id,note\n1,a\n2,b\n3,c\n", tmp_path / "out"
-    run_to_file(content, path, sandbox_of(3, latency=0), csv=True)
+    check_to_file(content, path, sandbox_of(3, latency=0), format="csv")
     whole = path.read_bytes()
     header, first, second, _ = whole.splitlines(keepends=True)
     begin = len(header + first)
@@ -148,11 +118,11 @@ def test_what_was_there_stays_until_there_is_something_better(tmp_path: Path) ->
     sandbox = sandbox_of(3)
     sandbox.fault = lambda _: 401
     with pytest.raises(AuthenticationError):
-        run_to_file("1\n", path, sandbox, resume=False)
+        check_to_file("1\n", path, sandbox, resume=False)
     assert path.read_text() == "precious" * 1000
     sandbox.fault = None
-    run_to_file("1\n", path, sandbox, resume=False)
+    check_to_file("1\n", path, sandbox, resume=False)
     assert json.loads(path.read_text())["id"] == 1
-    run_to_file("id\n", path, sandbox, resume=False, csv=True)
+    check_to_file("id\n", path, sandbox, resume=False, format="csv")
     assert path.read_text().startswith("id,custom_id,state,")
     assert path.read_text().count("\n") == 1
