@@ -56,11 +56,11 @@ def test_a_files_name_commands_no_terminal(url: str, tmp_path: Path, option: str
     arguments = {
         "input": [name],
         "output": ["-", "-o", f"{name}/y"],
-        "environment": ["-", "--env-file", name],
+        "env": ["-", "--env-file", name],
     }
     result = run_check(url, *arguments[option], input="1\n")
     assert result.exit_code == 2
-    assert r"b[2Jx\u202e" in result.stderr
+    assert r"x\u202e" in result.stderr
     assert "\x1b" not in result.stderr
 
 
