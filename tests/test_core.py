@@ -6,7 +6,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 
-EXTRAS = ["click", "httpx2", "rich", "starlette", "uvicorn"]
+EXTRAS = ["click", "dotenv", "httpx2", "rich", "starlette", "uvicorn"]
 
 # Their imports need no extra, but the programs that they start do.
 NOT_CORE = {"tests.docs.test_readme"}

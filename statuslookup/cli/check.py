@@ -18,7 +18,7 @@ from .._model import AnswerT, KeyT
 from ..errors import StatusLookupError
 from ..providers import Provider
 from . import interrupts
-from .display import Bar, bars, counted, reason_of, said_of, say, summary_of
+from .display import Bar, bars, counted, reason_of, say, summary_of
 from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of_end
 from .options import CREDENTIALS, arguments_of, provider_argument, provider_of, provider_options
 from .providers import ENTRIES, Entry
@@ -295,7 +295,8 @@ class _Job(Generic[KeyT, AnswerT]):
             interrupts.ignore()
             self._end(f"Interrupted: {self._how_to_resume()}", INTERRUPTED)
         except StatusLookupError as error:
-            self._end(f"Error: {said_of(error)}\n{self._how_to_resume()}", exit_code_of_end(error))
+            lines = [f"Error: {error}", *getattr(error, "__notes__", []), self._how_to_resume()]
+            self._end("\n".join(lines), exit_code_of_end(error))
         except ResumeError as error:
             # It would be the same again.
             say(f"Error: {_why_not_resumed(self._output, error)}")

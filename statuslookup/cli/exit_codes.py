@@ -29,7 +29,7 @@ def exit_code_of(error: StatusLookupError) -> int:
 def exit_code_of_end(error: StatusLookupError) -> int:
     """Return what the shell is told about an error that ended a check.
 
-    What ends it is not about one key: if the credentials and the quota are good, nobody is answered.
+    It is not about one key: where nothing was refused or used up, nobody is answered.
     """
     code = exit_code_of(error)
     return UNREACHABLE if code == FAILED else code

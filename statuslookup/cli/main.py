@@ -14,11 +14,10 @@ from ..errors import StatusLookupError
 from . import interrupts
 from .check import check
 from .demo import demo
-from .display import reason_of
+from .display import reason_of, say
 from .exit_codes import INTERRUPTED
 from .get import get
 from .sandbox import sandbox
-from .table.terminal import escaped_lines
 
 
 class _Commands(click.Group):
@@ -30,8 +29,10 @@ class _Commands(click.Group):
             return self._invoke(ctx)
         except click.ClickException as error:
             # It may name a file, or quote what stands in one.
-            error.message = escaped_lines(error.message)
-            raise
+            shown = io.StringIO()
+            error.show(shown)
+            say(shown.getvalue().rstrip("\n"))
+            ctx.exit(error.exit_code)
 
     def _invoke(self, ctx: click.Context) -> Any:
         try:

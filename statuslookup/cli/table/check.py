@@ -106,7 +106,7 @@ class Check(Generic[KeyT, AnswerT]):
                     number += 1
                 if self._problem is not None:
                     return
-        if number < self._resumed.rows:
+        if self._resumed.left:
             raise ResumeError("it has more rows than this input")
 
     def _as_written(self, row: Row[KeyT]) -> Mapping[str, Any]:
@@ -114,7 +114,7 @@ class Check(Generic[KeyT, AnswerT]):
         return encoding.decode(encoding.encode(self._results.skipped(row)))
 
     async def _new_place(self, row: Row[KeyT]) -> _Place[KeyT]:
-        while self._places >= _MOST_WAITING:
+        while self._places >= _MOST_WAITING or self._is_probing:
             self._has_capacity.clear()
             await self._has_capacity.wait()
         self._places += 1
@@ -122,6 +122,12 @@ class Check(Generic[KeyT, AnswerT]):
         if not self._results.with_line:
             self._in_order.append(place)
         return place
+
+    @property
+    def _is_probing(self) -> bool:
+        """True while no key was answered yet, and as many were asked for as can show that none will be."""
+        asked = len(self._waiting) + len(self._failed_in_a_row)
+        return not self._has_answers and asked >= self._most_failed
 
     def _key_to_ask(self, place: _Place[KeyT]) -> KeyT | None:
         """Return the key of the row, or finish the row if it needs no lookup."""
@@ -147,6 +153,7 @@ class Check(Generic[KeyT, AnswerT]):
         place = places.popleft()
         if not places:
             del self._waiting[outcome.key]
+            self._has_capacity.set()
         if error is not None:
             self._doubt(outcome.key, place, error)
             return

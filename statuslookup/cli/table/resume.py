@@ -21,6 +21,8 @@ class Resumed:
     def __init__(self, *, with_line: bool = False) -> None:
         """``with_line``, the rows have the line of the input that they are about, and any order."""
         self.tally = Tally()
+        self.left = 0
+        """How many of the rows were not found in the input yet."""
         self._with_line = with_line
         self._last: Mapping[str, Any] = {}
         self._last_line = 0
@@ -41,6 +43,7 @@ class Resumed:
             self._lines[chunk] = self._lines.get(chunk, 0) | 1 << bit
         self.tally.add(values)
         self.tally.before += 1
+        self.left += 1
         self._last = values
 
     def _has_line(self, line: int) -> bool:
@@ -59,7 +62,9 @@ class Resumed:
                 f"it is not about this input: its row {self.rows} has another key than line {row.line}"
                 " of the input"
             )
-        return self._has_line(row.line) if self._with_line else place < self.rows
+        is_there = self._has_line(row.line) if self._with_line else place < self.rows
+        self.left -= is_there
+        return is_there
 
 
 def _line_of(values: Mapping[str, Any]) -> int:
