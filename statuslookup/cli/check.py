@@ -207,7 +207,7 @@ def _job_of(
         batch=provider.max_batch,
     )
     client = StatusClient(provider, timeout=options["timeout"], retry=_PATIENT)
-    return _Job(context, provider.name, source, check, client, opened.size, options["output"])
+    return _Job(context, provider.name, source, check, client, opened, options["output"])
 
 
 def _opened(context: click.Context, file: str) -> Opened:
@@ -275,7 +275,7 @@ class _Job(Generic[KeyT, AnswerT]):
     _source: Input[KeyT]
     _check: Check[KeyT, AnswerT]
     _client: StatusClient[KeyT, AnswerT]
-    _size: int | None
+    _input: Opened
     _output: str | None
     _err: Console = field(init=False, factory=lambda: Console(stderr=True))
     _started_at: float = field(init=False, factory=SYSTEM_CLOCK.time)
@@ -302,7 +302,8 @@ class _Job(Generic[KeyT, AnswerT]):
             say(f"Error: {_why_not_resumed(self._output, error)}")
             self._context.exit(USAGE)
         except InputError as error:
-            self._end(f"Error: {error}\n{self._how_to_resume()}", USAGE)
+            name = self._input.name or "stdin"
+            self._end(f"Error: {name}: {error}\n{self._how_to_resume()}", USAGE)
         except OSError as error:
             error.add_note(self._how_to_resume())
             raise
@@ -314,7 +315,7 @@ class _Job(Generic[KeyT, AnswerT]):
     def can_be_asked_again(self) -> bool:
         """True if a row in a file failed that has a key."""
         is_file = self._output is not None and os.path.isfile(self._output)
-        return is_file and self._check.tally.failed > self._source.keyless
+        return is_file and self._check.tally.failed > self._source.keyless + self._check.contradicted
 
     @property
     def key(self) -> str | None:
@@ -337,7 +338,7 @@ class _Job(Generic[KeyT, AnswerT]):
         return Bar(
             self._name,
             completed=self._check.bytes_done,
-            total=self._size,
+            total=self._input.size,
             done=counted(tally.rows, "row"),
             pace=f"{rate:,.0f} a second" if rate else "",
         )

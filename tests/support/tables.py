@@ -12,7 +12,7 @@ from statuslookup.cli.table.rows import Input, Row
 
 def read(content: bytes | str, keys: Keys[Any] = SMSFIRE.keys, **options: Any) -> Input[Any]:
     data = content.encode() if isinstance(content, str) else content
-    provider: Any = GreenAPI(1, "t") if keys is GREENAPI.keys else SMSFire("t")
+    provider: Any = GreenAPI(1, "t") if keys.is_id is GREENAPI.keys.is_id else SMSFire("t")
     return Input(Lines(io.BytesIO(data).read), keys, provider.check, **options)
 
 

@@ -30,8 +30,6 @@ class Beginning(Generic[KeyT]):
     keys: Keys[KeyT]
     """How its keys are written."""
     delimiter: str
-    has_hint: bool
-    """True if its very first line was Excel's ``sep=;``."""
     header_taken: str | None
     """The first line, if it was taken for a header although it names no key column."""
 
@@ -41,6 +39,7 @@ def begin_of(lines: Lines, keys: Keys[KeyT], format: InputFormat | None, name: s
 
     What is nothing that a check can read is an ``InputError``.
     """
+    # Excel's own line, sep=;, is not written again: behind it, Excel does not see a byte order mark.
     lines_with_text = (line for line in lines if line.strip())
     first = next(lines_with_text, "")
     hint = _HINT.fullmatch(first.rstrip("\r\n")) if format in (None, "csv") else None
@@ -60,7 +59,6 @@ def begin_of(lines: Lines, keys: Keys[KeyT], format: InputFormat | None, name: s
         format=format,
         keys=keys,
         delimiter=delimiter or max(_DELIMITERS, key=first.count),
-        has_hint=hint is not None,
         header_taken=header_taken if format == "csv" else None,
     )
 

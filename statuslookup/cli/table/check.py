@@ -12,7 +12,7 @@ from ..._client import StatusClient
 from ..._model import AnswerT, KeyT, Outcome
 from ...errors import StatusLookupError, TransportError
 from .reading import chunks_of
-from .results import Results
+from .results import ERROR, Results
 from .resume import Resumed, ResumeError
 from .rows import Input, Row
 from .sinks import Sink
@@ -59,6 +59,8 @@ class Check(Generic[KeyT, AnswerT]):
         """How far the input is done."""
         self.written = self.tally.before
         """How many rows are in the output."""
+        self.contradicted = 0
+        """How many rows have other keys than the message that they are about."""
         self._source = source
         self._results = results
         self._sink = sink
@@ -162,6 +164,7 @@ class Check(Generic[KeyT, AnswerT]):
         self._settle_doubtful()
         values = self._results.found(place.row, outcome.status)
         self.tally.add(values)
+        self.contradicted += values[ERROR] is not None
         self._settle(place, values)
 
     def _doubt(self, key: KeyT, place: _Place[KeyT], error: StatusLookupError) -> None:

@@ -3,7 +3,7 @@
 from attrs import frozen
 
 
-@frozen(kw_only=True)
+@frozen
 class Dialect:
     """What a spreadsheet needs to open a table as it wrote one itself."""
 
@@ -11,5 +11,3 @@ class Dialect:
     line_end: str = "\n"
     has_mark: bool = False
     """True if it begins with UTF-8's byte order mark."""
-    has_hint: bool = False
-    """True if its first line is Excel's ``sep=;``."""

@@ -80,8 +80,7 @@ class Csv:
         self._is_safe = is_safe
         self._begun_record = _begun_record(dialect)
         self._columns = unique([*names, _MORE]) if more else names
-        hint = f"sep={dialect.delimiter}{dialect.line_end}" if dialect.has_hint else ""
-        self._header = hint.encode() + self._encode(self._columns)
+        self._header = self._encode(self._columns)
         self.header = UTF8_MARK * dialect.has_mark + self._header
 
     def encode(self, values: Mapping[str, Any]) -> bytes:

@@ -57,9 +57,7 @@ def _dialect_of(source: Input[Any], ending: str, *, named: str) -> Dialect:
         delimiter = "\t"
     elif ending == ".csv" and delimiter == "\t" and named != ".csv":
         delimiter = ","
-    if delimiter == source.dialect.delimiter:
-        return source.dialect
-    return evolve(source.dialect, delimiter=delimiter, has_hint=False)
+    return evolve(source.dialect, delimiter=delimiter)
 
 
 def _is_for_a_mark(source: Input[Any], opened: Opened) -> bool:

@@ -89,12 +89,7 @@ class Input(Generic[KeyT]):
                 self.rows = chain([one], rows)
         else:
             self.rows = self._line_rows(source, self._key_row)
-        self.dialect = Dialect(
-            delimiter=begin.delimiter,
-            line_end=lines.end or "\n",
-            has_mark=lines.has_mark,
-            has_hint=begin.has_hint,
-        )
+        self.dialect = Dialect(begin.delimiter, lines.end or "\n", has_mark=lines.has_mark)
         """How a table of CSV is to be written, to be like it."""
 
     def _csv_rows(self, source: Iterator[str], delimiter: str) -> Iterator[Row[KeyT]]:

@@ -42,6 +42,16 @@ def test_a_line_may_have_a_mebibyte_and_the_last_one_no_end() -> None:
     assert bad.error == "line 3: it is longer than 1,048,576 bytes"
 
 
+def test_a_line_behind_one_that_is_too_long_and_ends_with_cr_is_whole() -> None:
+    # The CR is the last byte of a piece, so that what comes next is not known yet.
+    pieces = iter([b"1\r" + b"2" * 2**20 + b"\r", b"3\r", b"4"])
+    lines = Lines(lambda _: next(pieces, b""))
+    assert next(lines) == "1\r"
+    with pytest.raises(InputError, match="it is longer than"):
+        next(lines)
+    assert list(lines) == ["3\r", "4"]
+
+
 def test_a_line_without_an_end_does_not_fill_the_memory() -> None:
     most = 0
 
