@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from .._model import AnswerT, ClientStats, DeliveryState, KeyT, Outcome, RateLimit
-from ..errors import QuotaExceededError, StatusLookupError
 from .providers import Line
 from .table.results import Tally
 from .table.terminal import escaped, escaped_lines
@@ -159,7 +158,7 @@ def table_of(
             state, since = Text(line.state.value, _colour_of(line.state)), _date(line.since)
             table.add_row(_text(key), state, _text(line.status), since, _text(line.recipient))
         if outcome.error is not None:
-            table.add_row(_text(key), Text("failed", _BAD), _text(said_of(outcome.error)))
+            table.add_row(_text(key), Text("failed", _BAD), _text(str(outcome.error)))
         elif not lines:
             table.add_row(_text(key), Text("unknown", _colour_of(None)))
     return table
@@ -198,17 +197,6 @@ def _plural(noun: str) -> str:
 def say(text: str) -> None:
     """Write lines to stderr; names of files and words of others in them command no terminal."""
     click.echo(escaped_lines(text), err=True)
-
-
-def said_of(error: StatusLookupError) -> str:
-    """Return all that is known of an error: its text, a quota's counts and words, and its notes."""
-    parts = [str(error)]
-    if isinstance(error, QuotaExceededError):
-        if error.used is not None and error.total is not None:
-            parts.append(f"{error.used:,} of {error.total:,} used")
-        if error.description is not None:
-            parts.append(" ".join(error.description.split()))
-    return "\n".join([": ".join(parts), *getattr(error, "__notes__", [])])
 
 
 def reason_of(error: OSError) -> str:

@@ -1,6 +1,6 @@
 """What the commands tell the shell. It knows no extra, because a missing one has a code, too."""
 
-from ..errors import QuotaExceededError, ResponseError, StatusLookupError
+from ..errors import AuthenticationError, QuotaExceededError, StatusLookupError
 
 FAILED = 1
 USAGE = 2
@@ -17,10 +17,10 @@ EXIT_CODES = (
 
 def exit_code_of(error: StatusLookupError) -> int:
     """Return what the shell is told about an error that ended everything."""
+    if isinstance(error, AuthenticationError):
+        return REFUSED
     if isinstance(error, QuotaExceededError):
         return USED_UP
-    if isinstance(error, ResponseError) and error.ends_all:
-        return REFUSED
     if error.is_transient:
         return UNREACHABLE
     return FAILED
@@ -29,7 +29,7 @@ def exit_code_of(error: StatusLookupError) -> int:
 def exit_code_of_end(error: StatusLookupError) -> int:
     """Return what the shell is told about an error that ended a check.
 
-    What ends it is not about one key: if the credentials and the quota are good, nobody is answered.
+    It is not about one key: where nothing was refused or used up, nobody is answered.
     """
     code = exit_code_of(error)
     return UNREACHABLE if code == FAILED else code

@@ -11,7 +11,7 @@ from .._client import StatusClient
 from .._model import AnswerT, KeyT, Outcome
 from ..errors import IncompleteError, StatusLookupError
 from ..providers import Provider
-from .display import said_of, say, table_of
+from .display import say, table_of
 from .exit_codes import EXIT_CODES, FAILED, REFUSED, UNREACHABLE, USED_UP, exit_code_of
 from .interrupts import run_async
 from .options import CREDENTIALS, provider_argument, provider_of, provider_options
@@ -66,7 +66,7 @@ def _read(
             key = provider.check(key)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="KEY") from None
-        asked[key] = text, Row(line=number, end=0, values={}, column=column, key=key)
+        asked[key] = text, Row(line=number, end=0, values={column: key}, column=column, key=key)
     return asked
 
 
@@ -91,9 +91,9 @@ def _write_json(
     lines: list[bytes] = []
     for row, outcome in answered:
         if outcome.error is None:
-            values, _ = results.found(row, outcome.status)
+            values = results.found(row, outcome.status)
         else:
-            values = results.failed(row, said_of(outcome.error))
+            values = results.failed(row, str(outcome.error))
         lines.append(encoding.encode(values))
     stdout_sink(encoding).write(b"".join(lines))
 
@@ -101,7 +101,7 @@ def _write_json(
 def _report(entry: Entry[KeyT, AnswerT], outcomes: Sequence[Outcome[KeyT, AnswerT]]) -> int:
     """Say on stderr what failed, and return the exit code."""
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-    for text in dict.fromkeys(f"Error: {said_of(error)}" for error in errors):
+    for text in dict.fromkeys(f"Error: {error}" for error in errors):
         say(text)
     if errors:
         has_answers = len(errors) < len(outcomes)

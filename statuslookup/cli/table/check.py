@@ -2,19 +2,18 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import Generic
+from typing import Any, Generic
 
 from attrs import define
 
 from ..._client import StatusClient
 from ..._model import AnswerT, KeyT, Outcome
 from ...errors import StatusLookupError, TransportError
-from .lines import InputError
 from .reading import chunks_of
-from .results import Results
-from .resume import Resumed
+from .results import ERROR, Results
+from .resume import Resumed, ResumeError
 from .rows import Input, Row
 from .sinks import Sink
 
@@ -60,6 +59,8 @@ class Check(Generic[KeyT, AnswerT]):
         """How far the input is done."""
         self.written = self.tally.before
         """How many rows are in the output."""
+        self.contradicted = 0
+        """How many rows have other keys than the message that they are about."""
         self._source = source
         self._results = results
         self._sink = sink
@@ -100,7 +101,7 @@ class Check(Generic[KeyT, AnswerT]):
         async with aclosing(chunks_of(self._source, may_block=self._may_block)) as chunks:
             async for chunk in chunks:
                 for row in chunk:
-                    if self._resumed.has(row, number):
+                    if self._resumed.has(row, number, self._as_written):
                         self.bytes_done = row.end
                     elif (key := self._key_to_ask(await self._new_place(row))) is not None:
                         yield key
@@ -108,7 +109,11 @@ class Check(Generic[KeyT, AnswerT]):
                 if self._problem is not None:
                     return
         if self._resumed.left:
-            raise InputError("it has more rows than this input")
+            raise ResumeError("it has more rows than this input")
+
+    def _as_written(self, row: Row[KeyT]) -> Mapping[str, Any]:
+        encoding = self._sink.encoding
+        return encoding.decode(encoding.encode(self._results.skipped(row)))
 
     async def _new_place(self, row: Row[KeyT]) -> _Place[KeyT]:
         while self._places >= _MOST_WAITING or self._is_probing:
@@ -157,8 +162,9 @@ class Check(Generic[KeyT, AnswerT]):
         self._has_answers = True
         self._failed_in_a_row.clear()
         self._settle_doubtful()
-        values, state = self._results.found(place.row, outcome.status)
-        self.tally.states[state] += 1
+        values = self._results.found(place.row, outcome.status)
+        self.tally.add(values)
+        self.contradicted += values[ERROR] is not None
         self._settle(place, values)
 
     def _doubt(self, key: KeyT, place: _Place[KeyT], error: StatusLookupError) -> None:

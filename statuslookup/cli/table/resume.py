@@ -1,14 +1,18 @@
 """What an earlier run of a check has written already."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..._model import KeyT
-from .lines import InputError
 from .results import LINE, Tally
 from .rows import Row
+from .unpacking import InputError
 
 _CHUNK = 1024
+
+
+class ResumeError(InputError):
+    """The file to resume is damaged, or not about the input."""
 
 
 class Resumed:
@@ -46,11 +50,15 @@ class Resumed:
         chunk, bit = divmod(line, _CHUNK)
         return bool(self._lines.get(chunk, 0) >> bit & 1)
 
-    def has(self, row: Row[KeyT], place: int) -> bool:
-        """True if the row is there; ``place`` is its number among the rows of the input, from 0."""
+    def has(self, row: Row[KeyT], place: int, as_written: Callable[[Row[KeyT]], Mapping[str, Any]]) -> bool:
+        """True if the row is there; ``place`` is its number among the rows of the input, from 0.
+
+        ``as_written`` returns what a row has become when it is read from the output.
+        """
         is_last = row.line == self._last_line if self._with_line else place == self.rows - 1
-        if is_last and not _is_about(self._last, row):
-            raise InputError(
+        column = row.column if is_last and row.column in self._last else None
+        if column is not None and self._last[column] != as_written(row)[column]:
+            raise ResumeError(
                 f"it is not about this input: its row {self.rows} has another key than line {row.line}"
                 " of the input"
             )
@@ -64,11 +72,3 @@ def _line_of(values: Mapping[str, Any]) -> int:
     if isinstance(line, bool) or not isinstance(line, str | int) or int(line) < 1:
         raise ValueError("the line is no number of a line")
     return int(line)
-
-
-def _is_about(values: Mapping[str, Any], row: Row[KeyT]) -> bool:
-    """True if what was written can be about the row of the input."""
-    if row.column is None or row.column not in values:
-        return True
-    key = row.values.get(row.column) if row.key is None else row.key
-    return str(values[row.column]).strip() == str(key).strip()

@@ -8,9 +8,8 @@ from io import FileIO
 from typing import BinaryIO, Protocol
 
 from .encodings import Encoding
-from .lines import InputError
 from .reading import naming
-from .resume import Resumed
+from .resume import Resumed, ResumeError
 from .terminal import for_terminal
 
 if sys.platform == "win32":  # pragma: no cover # the tests run elsewhere
@@ -108,7 +107,7 @@ class FileSink:
     def resume(self, *, with_line: bool) -> Resumed:
         """Return what is there already, and cut off an unfinished last row.
 
-        A file that is damaged, or not this check's, is an ``InputError``, and is left as it is.
+        A file that is damaged, or not this check's, is a ``ResumeError``, and is left as it is.
         """
         resumed = Resumed(with_line=with_line)
         with open(self._file.fileno(), "rb", closefd=False) as lines:
@@ -119,7 +118,7 @@ class FileSink:
                     resumed.add(self.encoding.decode(record))
                 # JSON may be nested deeper than Python's own reader goes.
                 except (ValueError, KeyError, RecursionError):
-                    raise InputError(f"its row {number} is not one of this check") from None
+                    raise ResumeError(f"its row {number} is not one of this check") from None
                 position += len(record)
         self._valid = position
         self._cut()
