@@ -60,6 +60,7 @@ SMSFIRE: Columns[MessageStatus] = Columns(
         "message_type": attrgetter("message_type"),
         "country": attrgetter("country"),
         "phone": attrgetter("phone"),
+        "problems": lambda status: list(status.problems) or None,
     },
     field_of_key={"id": "id", "customid": "custom_id", "custom_id": "custom_id"},
 )
