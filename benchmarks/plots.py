@@ -52,7 +52,7 @@ class Chart:
     """Lines over two logarithmic axes."""
 
     def __init__(self, left: int, top: int, xs: Sequence[float], ys: Sequence[float]) -> None:
-        self._left, self._top, self._width, self._height = left, top, 330, 300
+        self._left, self._top, self._width, self._height = left, top, 400, 300
         self._xs = (math.log(min(xs)), math.log(max(xs) * 1.001))
         self._ys = (math.floor(math.log10(min(ys))), math.ceil(math.log10(max(ys) * 1.001)))
 
@@ -73,7 +73,8 @@ class Chart:
             text = f"{10.0**exponent:,g} {unit}"
             yield f'<text x="{self._left - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
         for tick in ticks:
-            yield f'<text x="{self._x(tick):.1f}" y="{bottom + 20}" text-anchor="middle">{tick:,g}</text>'
+            place = f'x="{self._x(tick):.1f}" y="{bottom + 20}"'
+            yield f'<text {place} text-anchor="middle" font-size="11">{tick:,g}</text>'
 
     def line(self, points: Sequence[tuple[float, float]], colour: str) -> Iterator[str]:
         places = [(self._x(x), self._y(y)) for x, y in points]
@@ -108,7 +109,7 @@ def latency_plot(found: Found) -> str:
                 ]
                 for name in names
             }
-            chart = Chart(90 + 440 * place, 76, RATES, [y for line in lines.values() for _, y in line])
+            chart = Chart(90 + 520 * place, 76, RATES, [y for line in lines.values() for _, y in line])
             yield from chart.axes(f"{title}; lookups a second below", RATES, "s")
             # Ours last, on top of the others.
             for name in sorted(names, key=lambda name: name == OURS):
@@ -116,7 +117,7 @@ def latency_plot(found: Found) -> str:
         yield from _legend(names, colours, 90, 424)
 
     title = "How long a lookup waits at 2 requests a second, 50 ms away"
-    return _image(900, 440 + 22 * len(names), title, parts())
+    return _image(1050, 440 + 22 * len(names), title, parts())
 
 
 def cost_plot(found: Found, names: Sequence[str], title: str) -> str:
@@ -146,7 +147,7 @@ def scaling_plot(found: Found) -> str:
         for (x, _), runs in zip(points, found.runs.values(), strict=True):
             yield from chart.note(x, f"{max(run['peak'] for run in runs):.0f} MiB")
 
-    return _image(480, 430, "stream: what a key costs, and peak memory", parts())
+    return _image(560, 430, "stream: what a key costs, and peak memory", parts())
 
 
 def plots_of(found: Mapping[str, Found], by_get: str) -> dict[str, str]:

@@ -36,8 +36,8 @@ def item(id: int) -> bytes:
 class Answers:
     """What is answered to each request, and what was counted.
 
-    ``counting`` is one of ``COUNTINGS``, or empty for no limit. The limit is SMSFire's, 2 requests a second; a
-    rejected request does not count.
+    ``counting`` is one of ``COUNTINGS``, or empty for no limit. The limit is SMSFire's, 2 requests a second;
+    a rejected request does not count.
     """
 
     def __init__(self, counting: str = "") -> None:

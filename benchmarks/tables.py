@@ -106,6 +106,14 @@ def at_once_table(_: Scenario, found: Found) -> Rows:
         yield row(name, waited(_worst(found, name, "", "last")), *counts)
 
 
+def varying_table(_: Scenario, found: Found) -> Rows:
+    yield from head("", "p50", "p99", "requests", "rejections")
+    for name in found.runs:
+        times = (waited(_worst(found, name, "", figure)) for figure in ("p50", "p99"))
+        counts = (_of_countings(found, name, "", figure) for figure in ("requests", "rejections"))
+        yield row(name, *times, *counts)
+
+
 def arrivals_table(_: Scenario, found: Found) -> Rows:
     yield from head("arrivals", "", "p50", "p99", "requests", "keys a request", "rejections")
     for rate in RATES:
@@ -142,6 +150,7 @@ _TABLES: Final[Mapping[str, Callable[[Scenario, Found], Rows]]] = {
     "pending": pending_table,
     "limit-at-once": at_once_table,
     "limit-arrivals": arrivals_table,
+    "limit-varying": varying_table,
     "limit-over-sockets": sockets_table,
 }
 _THREE: Final = f"Three figures are those of a server that counts by {', '.join(COUNTINGS)}."
