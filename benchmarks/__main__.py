@@ -34,7 +34,10 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="one small round, several runs at once: to see that all works"
     )
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if chosen.rounds < 1 or chosen.messages < _QUICK_SIZE:
+        parser.error(f"at least 1 round and {_QUICK_SIZE} messages")
+    return chosen
 
 
 def main() -> None:

@@ -107,6 +107,10 @@ def load(path: Path) -> dict[str, Found]:
     return {name: Found(**found) for name, found in known.items()}
 
 
+def _rounded(_: object, __: object, value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
 def save(path: Path, found: Mapping[str, Found]) -> None:
-    rounded = {name: attrs.asdict(each) for name, each in found.items()}
-    path.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
+    plain = {name: attrs.asdict(each, value_serializer=_rounded) for name, each in found.items()}
+    path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")

@@ -83,7 +83,7 @@ def _floor(job: Job) -> Figures:
 def _ways(asked: Asked, *peers: str) -> Mapping[str, Contender]:
     found = {OURS: Contender(asking(by_statuslookup, asked))}
     for peer in peers:
-        share = 20 if peer == BY_GET else 1
+        share = 50 if peer == BY_GET else 1
         found[peer] = Contender(asking(WAYS[peer], asked, share=share), PACKAGES.get(peer, ""))
     return found
 
