@@ -15,7 +15,7 @@ from starlette.requests import Request as AppRequest
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from statuslookup import RejectedError, TransportError
+from statuslookup import ResponseError, TransportError
 from statuslookup._http.sender import Transport
 from tests.support.credentials import BOTH, GREEN_API_TOKEN, SMSFIRE_TOKEN, Case, new_client
 from tests.support.echo_server import PATHS, Connection, Server, found
@@ -223,7 +223,7 @@ async def test_http2_keeps_the_secret(case: Case, library: ModuleType, watch: Wa
     with Server(serve_http2) as server:
         end = await end_of(case, server.url, watch, transport=transport)
         await transport.aclose()
-    assert type(end) is RejectedError
+    assert isinstance(end, ResponseError)
     wire = case.wire.removesuffix(b" HTTP").replace(b"Authorization", b"authorization")
     assert any(wire in line for line in server.heads)
     core = library.__name__.replace("httpx", "httpcore")

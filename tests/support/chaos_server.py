@@ -313,12 +313,13 @@ class ChaosServer:
         truth = self.truth
         code = truth.code(index)
         custom_id = truth.custom_id(index)
+        said = '"soon"' if is_bad else code
         return (
             f'{{"instanceToken":"{number}","id":{index + 1},'
             + ("" if custom_id is None else f'"customId":"{custom_id}",')
             + f'"messageType":"TEXT","country":"55","phone":"55{index:011d}",'
-            f'"statusCode":{code},"statusName":"{NAMES[code]}",'
-            f'"statusDate":"{"yesterday" if is_bad else WIRE_DATES[code]}","sentDate":"{WIRE_DATES[0]}"}}'
+            f'"statusCode":{said},"statusName":"{NAMES[code]}",'
+            f'"statusDate":"{WIRE_DATES[code]}","sentDate":"{WIRE_DATES[0]}"}}'
         )
 
     def _content(self, keys: list[MessageKey], number: int, *, is_path: bool) -> bytes:
