@@ -31,7 +31,9 @@ tracebacks and notes of one caller never show up at another.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Self, TypeVar
+
+from ._problems import first_few
 
 __all__ = [
     "AuthenticationError",
@@ -51,8 +53,6 @@ __all__ = [
     "TransportError",
     "WrongLoopError",
 ]
-
-_MOST_PROBLEMS: Final = 10
 
 
 class StatusLookupError(Exception):
@@ -216,13 +216,6 @@ class DecodeError(ProviderError):
         self.problems = first_few(problems, unread=unread)
         details = f": {'; '.join(self.problems)}" if self.problems else ""
         super().__init__(message + details, provider=provider)
-
-
-def first_few(problems: Sequence[str], *, unread: int = 0) -> tuple[str, ...]:
-    """Return the first ten problems, equal ones once, and a line that counts all others."""
-    first = problems[:_MOST_PROBLEMS]
-    more = len(problems) - len(first) + unread
-    return (*dict.fromkeys(first), f"and {more:,} more") if more else tuple(dict.fromkeys(first))
 
 
 class LookupTimeoutError(StatusLookupError):

@@ -13,6 +13,7 @@ PACKAGE = Path(statuslookup.__file__).parent
 
 # A part is a folder, or a file at the top. Within a part, files may import each other, but never in a circle.
 FLOORS = {
+    "_problems": 0,
     "errors": 1,
     "_arguments": 1,
     "_clock": 1,

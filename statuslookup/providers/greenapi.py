@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from .._arguments import shown_unfinished, whole
 from .._model import DeliveryState, RateLimit, Receipt, StatusStatistic, checked_rate_limit
+from .._problems import first_few
 from .._urls import checked_base_url, host_of
 from .._wire import PLACEHOLDER, Request, Response, Secret
 from ..errors import (
@@ -19,7 +20,6 @@ from ..errors import (
     QuotaExceededError,
     ResponseError,
     ServerError,
-    first_few,
 )
 from .base import Body, Outcomes, error_of, items_of, webhook_values
 from .credentials import flaw_of
@@ -31,9 +31,9 @@ _API_URL = "https://api.green-api.com"
 _MOST_KEY_LENGTH = 256
 _MOST_RECEIPTS = 10_000
 _MOST_PROBLEMS = 1_000
-# What a response is at most: a receipt has some 100 bytes, and its object and three fields are 4 values.
+# What a response is at most: a receipt has some 100 bytes, and the marks of 5 values.
 _MOST_BYTES = 2 * 1024 * 1024
-_MOST_VALUES = _MOST_RECEIPTS * 4 + 1_000
+_MOST_VALUES = _MOST_RECEIPTS * 5 + 1_000
 _MOST_WEBHOOK_VALUES = 10_000
 _MOST_WORDS = 1_000
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
@@ -186,7 +186,7 @@ def _statistic(key: str, response: Response, secret: Secret) -> StatusStatistic:
     if response.status_code == 204:
         return StatusStatistic(id_message=key)
     items = items_of(response.content, provider=_NAME, most_values=_MOST_VALUES)
-    if sum(len(_participants_of(item) or ("one",)) for item in items) > _MOST_RECEIPTS:
+    if len(items) > _MOST_RECEIPTS or sum(map(_size_of, items)) > _MOST_RECEIPTS:
         raise _decode_error(f"the response has more than {_MOST_RECEIPTS:,} receipts")
     receipts: list[Receipt] = []
     problems: list[str] = []
@@ -198,7 +198,7 @@ def _statistic(key: str, response: Response, secret: Secret) -> StatusStatistic:
             else:
                 _read_participants(participants, item, receipts, problems)
         except ValueError as problem:
-            problems.extend([str(problem)] * (1 if participants is None else len(participants)))
+            problems.extend([str(problem)] * _size_of(item))
         if len(problems) > _MOST_PROBLEMS:
             raise _decode_error(
                 f"the response has more than {_MOST_PROBLEMS:,} receipts that cannot be read", *problems
@@ -212,6 +212,11 @@ def _participants_of(item: Any) -> list[Any] | None:
     """Return the participants of an item that has an array of them: the documents show one, and say array."""
     participants = item.get("participant") if isinstance(item, dict) else None
     return participants if isinstance(participants, list) else None
+
+
+def _size_of(item: Any) -> int:
+    participants = _participants_of(item)
+    return 1 if participants is None else len(participants)
 
 
 def _read_participants(

@@ -254,7 +254,7 @@ def test_the_work_on_a_text_is_bounded_by_the_values_that_it_may_have(
             decode(hostile(MEGABYTE), most_values=1000)
         except ValueError:
             pass
-        assert len(mended) <= 1000, name
+        assert len(mended) <= 500, name
 
 
 # --- readings -------------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ from statuslookup import RateLimit
 from statuslookup.sandbox import Counting
 from statuslookup.sandbox._counting import WINDOWS
 
-
 SOME = ("from-memory", "pending")
 """Quick ones that differ much; .ci/run has all of them run in small."""
 

@@ -236,7 +236,7 @@ PATHS: dict[str, tuple[Behaviour, type[object]]] = {
     "400": (answering(400), RejectedError),
     "401": (answering(401), AuthenticationError),
     "403": (answering(403), AuthenticationError),
-    "404": (answering(404), RejectedError),
+    "404": (answering(404), ResponseError),
     "466": (quota, QuotaExceededError),
     "466 of other words": (answering(466), QuotaExceededError),
     "499": (answering(499), ServerError),
