@@ -1,6 +1,7 @@
 """The command ``check``."""
 
 import codecs
+import io
 import os
 import shlex
 import sys
@@ -83,8 +84,8 @@ def _known_encoding(_: click.Context, parameter: click.Parameter, value: str | N
         return None
     try:
         # Some codecs are none of texts, or cannot go on where the last piece ended.
-        b"".decode(value)
-        codecs.getincrementaldecoder(value)
+        io.TextIOWrapper(io.BytesIO(), value)
+        codecs.getincrementaldecoder(value)().decode(b" ")
     except (LookupError, ValueError):
         raise click.BadParameter(f"{value!r} is no encoding that Python knows", param=parameter) from None
     return value
@@ -140,7 +141,8 @@ def check(context: click.Context, /, entry: Entry[Any, Any], file: str, **option
     job = _job_of(context, entry, provider, file, options)
     job.run()
     if job.can_be_asked_again:
-        again = _again(entry, **(options | {"key": job.key}))
+        given: dict[str, Any] = {**options, "key": job.key}
+        again = _again(entry, **given)
         say(f"To ask again for rows without a final state: {again}")
     context.exit(FAILED if job.has_unknown_or_failed else 0)
 

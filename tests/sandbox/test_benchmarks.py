@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
-from xml.etree import ElementTree
 
 import pytest
 
@@ -43,8 +42,6 @@ def test_a_run_in_small_measures_and_shows_what_it_was_asked_for(tmp_path: Path)
         assert set(found[name].runs) == measured
         assert f"<!-- {name} -->" in tables
     assert goals_of(found)
-    images = {path.name for path in tmp_path.glob("*.svg") if ElementTree.parse(path).getroot()}  # noqa: S314 # own
-    assert images == {"cost.svg", "latency.svg", "scaling.svg"}
 
 
 @pytest.mark.parametrize("name", ["statuslookup", "floor", *WAYS])

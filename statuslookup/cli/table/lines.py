@@ -94,8 +94,8 @@ class Lines:
         """Split the next bytes into lines; false if there are none."""
         try:
             chunk = next(self._source.chunks, None)
-        except UnicodeDecodeError as error:
-            before = error.object[: error.start]
+        except UnicodeError as error:
+            before = error.object[: error.start] if isinstance(error, UnicodeDecodeError) else b""
             number = self.number + 1 + max(before.count(b"\n"), before.count(b"\r"))
             raise InputError(
                 f"line {number} is not {self.encoding}; --encoding NAME says what it is"

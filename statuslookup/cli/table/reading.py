@@ -57,7 +57,7 @@ class Opened:
             for chunk in unpack(self.read).chunks:
                 decoder.decode(chunk)
             decoder.decode(b"", final=True)
-        except (UnicodeDecodeError, InputError):
+        except (UnicodeError, InputError):
             return False
         finally:
             self.raw.seek(position)

@@ -46,7 +46,7 @@ class Unpacked:
     chunks: Iterator[bytes]
     """Its bytes: UTF-8, if the encoding is known. What is damaged is an ``InputError``, also in the middle.
 
-    What is not of its encoding is a ``UnicodeDecodeError``.
+    What is not of its encoding is a ``UnicodeError``.
     """
     encoding: str | None
     """Its encoding, ``None`` if nothing says what it is."""
