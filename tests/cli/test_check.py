@@ -55,7 +55,7 @@ def test_a_dash_as_output_is_stdout(url: str, tmp_path: Path, monkeypatch: pytes
 
 def test_digits_can_be_custom_ids(url: str) -> None:
     result = run_check(url, "-", "--custom-ids", "--format", "csv", input="3\n")
-    assert result.stdout.splitlines()[1] == ",3" + "," * 9
+    assert result.stdout.splitlines()[1] == ",3" + "," * 10
     assert result.exit_code == 1
 
 
