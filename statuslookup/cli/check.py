@@ -89,8 +89,8 @@ def check(context: click.Context, /, entry: Entry[Any, Any], file: str, **option
     job = _job_of(context, entry, provider, file, options)
     job.run()
     if job.can_be_asked_again:
-        again = _again(entry, **(options | {"key": job.key}))
-        say(f"To ask again for rows without a final state: {again}")
+        options["key"] = job.key
+        say(f"To ask again for rows without a final state: {_again(entry, **options)}")
     context.exit(FAILED if job.has_unknown_or_failed else 0)
 
 
