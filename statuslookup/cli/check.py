@@ -1,7 +1,5 @@
 """The command ``check``."""
 
-import codecs
-import io
 import os
 import shlex
 import sys
@@ -28,13 +26,14 @@ from .table.check import Check
 from .table.encodings import Csv, Encoding
 from .table.keys import plain
 from .table.lines import Lines
-from .table.output import encoding_of, refused
+from .table.output import encoding_of
 from .table.reading import Opened, open_input
 from .table.results import ERROR, LINE, STATE, Results
 from .table.resume import Resumed, ResumeError
 from .table.rows import Input
 from .table.sinks import FileSink, Sink, stdout_sink
 from .table.unpacking import InputError
+from .table_options import table_options
 
 # A check of hours should survive a network that is away for some seconds.
 _PATIENT = RetryPolicy(attempts=6)
@@ -70,61 +69,10 @@ Examples:
 """
 
 
-def _output(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Return the file to write to, ``None`` for stdout."""
-    if value == "":
-        raise click.BadParameter("the name of the file is empty; '-' is stdout", param=parameter)
-    if (problem := refused(value or "")) is not None:
-        raise click.BadParameter(f"{value}: {problem}", param=parameter)
-    return None if value == "-" else value
-
-
-def _known_encoding(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        # Some codecs are none of texts, or cannot go on where the last piece ended.
-        io.TextIOWrapper(io.BytesIO(), value)
-        codecs.getincrementaldecoder(value)().decode(b" ")
-    except (LookupError, ValueError):
-        raise click.BadParameter(f"{value!r} is no encoding that Python knows", param=parameter) from None
-    return value
-
-
 @click.command(help=_HELP, epilog=EXIT_CODES)
 @provider_argument
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    callback=_output,
-    help="Write to this file, not to stdout ('-').",
-)
-@click.option(
-    "--format",
-    "output_format",
-    type=click.Choice(["jsonl", "csv"]),
-    help="How to write; without it, the name of the output says so (.tsv has tabs), or else it is jsonl.",
-)
-@click.option(
-    "--csv-safe", is_flag=True, help="Write ' before a text that a spreadsheet takes for a formula."
-)
-@click.option(
-    "--input-format",
-    type=click.Choice(["csv", "jsonl", "keys"]),
-    help="How to read; without it, the first line says so.",
-)
-@click.option(
-    "--encoding",
-    metavar="NAME",
-    callback=_known_encoding,
-    help="What FILE is encoded in, such as cp850; else UTF-8, UTF-16 with its mark, or Windows-1252.",
-)
-@click.option("--key", metavar="COLUMN", help="The column with the key, whatever its name.")
-@click.option(
-    "--custom-ids", is_flag=True, help="One key a line, or --key: digits are customIds too, not ids."
-)
+@table_options
 @click.option("--unordered", is_flag=True, help="Write rows as they come; each has its 'line' of the input.")
 @click.option("--resume", is_flag=True, help="Go on after the rows that are in the output already.")
 @click.option("--only-open", is_flag=True, help="Copy rows whose 'state' is final, and ask for the others.")
@@ -141,9 +89,8 @@ def check(context: click.Context, /, entry: Entry[Any, Any], file: str, **option
     job = _job_of(context, entry, provider, file, options)
     job.run()
     if job.can_be_asked_again:
-        given: dict[str, Any] = {**options, "key": job.key}
-        again = _again(entry, **given)
-        say(f"To ask again for rows without a final state: {again}")
+        options["key"] = job.key
+        say(f"To ask again for rows without a final state: {_again(entry, **options)}")
     context.exit(FAILED if job.has_unknown_or_failed else 0)
 
 

@@ -75,10 +75,10 @@ def whole_number(text: str) -> int | None:
     One that was rounded is a ``ValueError``.
     """
     text = undressed(text)
-    if _ROUNDED.fullmatch(text):
-        raise rounded(text)
     match = _WHOLE.fullmatch(text)
     if match is None:
+        if _ROUNDED.fullmatch(text):
+            raise rounded(text)
         return None
     if len(text) > 1000:
         raise ValueError(f"no id has {len(text):,} digits")

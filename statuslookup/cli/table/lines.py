@@ -28,8 +28,6 @@ class Lines:
         self.before_read: Callable[[], None] = lambda: None
         """Called before each reading, which may take its time."""
         self.number = 0
-        self.end = ""
-        """How the last line ended; nothing at the end of the input."""
         self.first_windows: int | None = None
         """The first line that was read as Windows-1252."""
         self._read = read
@@ -39,14 +37,23 @@ class Lines:
         """True if the input begins with a byte order mark."""
         self.encoding = self._source.encoding
         """What the whole input was decoded from, ``None`` if it is each line by itself."""
-        self._rest, self._dropped = b"", 0
+        self._last = self._rest = b""
+        self._dropped = 0
         self._ahead: deque[tuple[bytes, int]] = deque()
         """Lines that have come, each with how many bytes at its beginning were dropped: it is too long."""
 
     @property
     def position(self) -> int:
         """How many bytes of the input the lines so far have."""
+        # What was unpacked or decoded has another length.
+        if self._taken == self._given:
+            return self._done
         return self._done * self._taken // self._given if self._given else 0
+
+    @property
+    def end(self) -> str:
+        """How the last line ended; nothing at the end of the input."""
+        return self._last[len(self._last.rstrip(b"\r\n")) :].decode()
 
     @property
     def come(self) -> int:
@@ -62,8 +69,19 @@ class Lines:
                 place += 1
 
     def is_utf8_ahead(self) -> bool:
-        """True if the lines that have come are UTF-8, the last one too."""
-        return self.first_windows is None and all(_is_utf8(line) for line, _ in self._ahead)
+        """True if the last line is UTF-8, and what has come behind it; waits only if nothing tells."""
+        if not self._ahead:
+            self._has_more()
+        while True:
+            come = b"".join(line for line, _ in self._ahead) + self._rest
+            try:
+                come.decode()
+            except UnicodeDecodeError as error:
+                # Only of its last character, the rest may not have come.
+                if error.end < len(come) or not self._has_more():
+                    return False
+            else:
+                return self.first_windows is None
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -77,7 +95,7 @@ class Lines:
         self._done += dropped + len(line)
         if dropped + len(line) > _MOST_LINE_BYTES:
             raise LongLineError
-        self.end = line[len(line.rstrip(b"\r\n")) :].decode()
+        self._last = line
         try:
             return line.decode()
         except UnicodeDecodeError:

@@ -121,7 +121,7 @@ class Input(Generic[KeyT]):
                 continue
             if cells is None:
                 return
-            if not any(cell.strip() for cell in cells):
+            if not any(map(str.strip, cells)):
                 continue
             values: dict[str, Any] = dict.fromkeys(columns, "")
             values.update(zip(columns, cells, strict=False))

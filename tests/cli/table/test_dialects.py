@@ -148,6 +148,14 @@ def test_an_output_is_resumed_whether_it_has_a_byte_order_mark_or_not(
     assert path.read_bytes() == other
 
 
+@pytest.mark.parametrize("body", ["1;ã", "1;ã\r\n", "1;x\r\n2;ã", "1;ã\r"])
+def test_a_pipe_says_what_has_come_of_it(tmp_path: Path, messages: Sandbox, body: str) -> None:
+    for encoding, mark in (("cp1252", MARK), ("utf-8", b"")):
+        path = tmp_path / "out.csv"
+        check_to_file(f"id;n\r\n{body}".encode(encoding), path, messages, resume=False)
+        assert path.read_bytes().startswith(mark + b"id;n;")
+
+
 def test_the_name_of_the_output_may_ask_for_another_delimiter(tmp_path: Path, messages: Sandbox) -> None:
     for content, name, delimiter in (
         ("sep=;\nid;n\n1;x\n", "out.tsv", "\t"),
