@@ -223,13 +223,7 @@ class Input(Generic[KeyT]):
 
 def _object_of(line: str) -> dict[str, Any]:
     """Return the JSON object of a line, or raise a ``ValueError`` that says why it is none."""
-    try:
-        values = decode(line)
-    except ValueError as error:
-        # Python bounds them, and its words are about the interpreter.
-        if "integer string conversion" in str(error):
-            raise ValueError("an integer has too many digits") from None
-        raise
+    values = decode(line)
     if not isinstance(values, dict):
         raise ValueError("not a JSON object")
     inner: list[Any] = [values]
