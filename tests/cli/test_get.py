@@ -30,6 +30,7 @@ def test_an_instance_that_is_not_served_ends_everything_like_refused_credentials
     url: str, sandbox: Sandbox
 ) -> None:
     instance = sandbox.instances[1101000001]
+    instance.reset_counts()
     instance.fault = lambda number: PlainTextResponse("Instance is deleted", 400)
     got = run("get", "greenapi", *"abcde", "--api-url", url)
     checked = run("check", "greenapi", "-", "--api-url", url, input="a\nb\nc\nd\n")
