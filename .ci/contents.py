@@ -1,5 +1,6 @@
 """Check what is in the sdist and the wheel of a folder: everything that belongs there, and nothing else."""
 
+import subprocess
 import sys
 import tarfile
 from configparser import ConfigParser
@@ -11,8 +12,11 @@ from zipfile import ZipFile
 ROOT = Path(__file__).parent.parent
 
 
-def tree(folder: str, *patterns: str) -> set[str]:
-    return {str(path.relative_to(ROOT)) for pattern in patterns for path in (ROOT / folder).rglob(pattern)}
+def files_of(*paths: str) -> set[str]:
+    """Return the files of the clone that belong to the project: known to git, or new and not ignored."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *paths]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {name for name in listed if (ROOT / name).exists()}
 
 
 def same(title: str, found: set[str], expected: set[str]) -> None:
@@ -23,19 +27,14 @@ def same(title: str, found: set[str], expected: set[str]) -> None:
 
 (sdist,) = Path(sys.argv[1]).glob("*.tar.gz")
 (wheel,) = Path(sys.argv[1]).glob("*.whl")
-package = tree("statuslookup", "*.py", "py.typed")
+package = files_of("statuslookup")
 
 with tarfile.open(sdist) as archive:
     top = sdist.name.removesuffix(".tar.gz")
     same(
         sdist.name,
         {file.name.removeprefix(f"{top}/") for file in archive if not file.isdir()},
-        package
-        | tree("tests", "*.py", "*.txt")
-        | tree("benchmarks", "*.py")
-        | tree("docs", "*.svg")
-        | {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO"}
-        | {".gitignore"},  # hatchling always adds it
+        files_of(":!.ci") | {"PKG-INFO"},
     )
 
 with ZipFile(wheel) as files:

@@ -1,8 +1,8 @@
 """Rejections and throughput of ``TokenBucket`` and of other limiters, in simulated time.
 
 ``python -m benchmarks.limiter_simulation`` writes a table and a plot to ``benchmarks/results/``; it needs
-the extra ``benchmarks``, and leaves out what is not installed. Simulated are the clock, the network and
-the server. Twenty workers ask without a pause, and ask again what was rejected.
+the dependency group ``benchmarks``, and leaves out what is not installed. Simulated are the clock, the
+network and the server. Twenty workers ask without a pause, and ask again what was rejected.
 """
 
 import argparse

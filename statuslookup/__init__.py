@@ -26,7 +26,7 @@ from . import errors
 from ._client import StatusClient
 from ._clock import Clock, Timer
 from ._engine.retry import RetryPolicy
-from ._http.sender import Transport
+from ._http import Transport
 from ._limits.limiter import Limiter, Slot
 from ._limits.pacer import Pacing
 from ._limits.token_bucket import TokenBucket

@@ -10,7 +10,7 @@ def main() -> None:
     try:
         from .cli.main import commands
     except ImportError as error:
-        if (error.name or "").partition(".")[0] not in ("click", "rich"):
+        if (error.name or "").partition(".")[0] not in ("click", "rich", "dotenv"):
             raise
         # These need one extra more; nobody should have to be told twice.
         extras = "cli,sandbox" if {"demo", "sandbox"} & set(sys.argv[1:]) else "cli"

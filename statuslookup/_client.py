@@ -10,12 +10,12 @@ from typing import Any, Generic, Literal, NoReturn, Self, TypeAlias, TypeVar, ov
 
 import anyio
 
-from ._arguments import check_methods, number, shown_unfinished
+from ._arguments import check_methods, number, shown_unfinished, whole
 from ._clock import SYSTEM_CLOCK, Clock
 from ._engine.bulk import Outcomes, outcomes_of
 from ._engine.engine import Engine
 from ._engine.retry import RetryPolicy
-from ._http.sender import Sender, Transport
+from ._http import Sender, Transport
 from ._limits.budgets import SharedBucket
 from ._limits.limiter import Limiter, check_slots
 from ._limits.unlimited import Unlimited
@@ -64,6 +64,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         check_methods("provider", provider, ("check", "exchange"), "an SMSFire or a GreenAPI")
+        whole("provider.max_batch", provider.max_batch, least=1)
         check_methods("retry", retry, ("delay",), "a RetryPolicy, such as RetryPolicy(attempts=3)")
         if limiter is not None:
             example = "None or a limiter, such as TokenBucket(RateLimit(2))"
@@ -200,7 +201,10 @@ class StatusClient(Generic[KeyT, AnswerT]):
         (``TypeError``, ``ValueError``) and what ``keys`` itself raises. Leaving the loop early withdraws
         what was not sent.
         """
-        async with aclosing(self._outcomes_of(keys, timeout)) as batches:
+        _refuse_one_key(keys)
+        check = self._provider.check
+        checked = (check(key) async for key in keys) if isinstance(keys, AsyncIterable) else map(check, keys)
+        async with aclosing(self._outcomes_of(checked, timeout)) as batches:
             async for outcomes in batches:
                 for key, outcome in outcomes:
                     if isinstance(outcome, StatusLookupError):
@@ -213,10 +217,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
     def _outcomes_of(
         self, keys: Iterable[KeyT] | AsyncIterable[KeyT], timeout: _Timeout
     ) -> AsyncGenerator[Outcomes[KeyT, AnswerT], None]:
-        _refuse_one_key(keys)
         engine = self._open(asyncio.get_running_loop())
         seconds = self._timeout if timeout == "client" else _checked_timeout(timeout)
-        return outcomes_of(engine, keys, seconds, self._provider.check)
+        return outcomes_of(engine, keys, seconds)
 
     def stats(self) -> ClientStats:
         """Return the counts since the client was made, and what it is doing at this moment."""
@@ -281,7 +284,9 @@ class StatusClient(Generic[KeyT, AnswerT]):
         # A cancelled caller still leaves nothing behind; what is awaited here has been told to end.
         with anyio.CancelScope(shield=True):
             try:
-                await engine.close(ClosedError("the client was closed before the status was known"))
+                error = ClosedError("the client was closed before the status was known")
+                # What a lent transport connects stays whole; an own one is closed right after.
+                await engine.close(error, at_once=self._transport is None)
             finally:
                 self._release()
                 # The shield does not hold back Task.cancel().

@@ -51,18 +51,9 @@ class DeliveryState(enum.StrEnum):
         return self not in _OPEN_STATES
 
 
-_OPEN_STATES = frozenset({DeliveryState.PENDING, DeliveryState.SENT, DeliveryState.UNKNOWN})
-_FROM_LEAST_FAR = (
-    DeliveryState.UNKNOWN,
-    DeliveryState.PENDING,
-    DeliveryState.SENT,
-    DeliveryState.UNDELIVERED,
-    DeliveryState.REJECTED,
-    DeliveryState.EXPIRED,
-    DeliveryState.FAILED,
-    DeliveryState.DELIVERED,
-    DeliveryState.READ,
-)
+_OPEN_STATES = (DeliveryState.UNKNOWN, DeliveryState.PENDING, DeliveryState.SENT)
+_FAILURES = (DeliveryState.UNDELIVERED, DeliveryState.REJECTED, DeliveryState.EXPIRED, DeliveryState.FAILED)
+_FROM_LEAST_FAR = (*_OPEN_STATES, *_FAILURES, DeliveryState.DELIVERED, DeliveryState.READ)
 
 _CUSTOM_ID = re.compile(r"[A-Za-z0-9._-]{1,40}")
 

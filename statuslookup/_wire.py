@@ -26,8 +26,8 @@ class Secret:
     """Returns the text."""
 
     def __init__(self, text: str) -> None:
-        # A function, so that a walk over the attributes does not find the text either.
-        self.reveal = lambda: text
+        # A method of the text, so that no walk over the attributes finds it, and no frame of a call shows it.
+        self.reveal = text.__str__
 
     def __repr__(self) -> str:
         return f"Secret({PLACEHOLDER})"

@@ -25,8 +25,9 @@ Asking again later may help (``is_transient``) after a ``TransportError``, ``For
 ``ClosedError``.
 
 An unknown message is no error: its status is ``None``. Misuse is ``TypeError`` or ``ValueError``.
-No text and no attribute of these errors holds a URL, a header or a body. Every waiter gets an
-exception of its own, so that tracebacks and notes of one caller never show up at another.
+No text and no attribute of these errors holds a URL, a header or a body, but for the words of a bug in a
+transport that was lent; the credentials are in none. Every waiter gets an exception of its own, so that
+tracebacks and notes of one caller never show up at another.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,16 +70,22 @@ class StatusLookupError(Exception):
         return _rebuild, (type(self), self.args, self.__dict__.copy())
 
     def fresh(self) -> Self:
-        """Return an equal error of the same class, without traceback, cause, context or notes."""
+        """Return an equal error of the same class, without traceback, context, notes, and whatever caused it.
+
+        A cause that was never raised, as that of a transport's bug, leads nowhere: a copy of it stays.
+        """
         attributes = {name: value for name, value in vars(self).items() if name != "__notes__"}
-        return _rebuild(type(self), self.args, attributes)
+        error = _rebuild(type(self), self.args, attributes)
+        if self.__cause__ is not None and self.__cause__.__traceback__ is None:
+            error.__cause__ = _rebuild(type(self.__cause__), self.__cause__.args, {})
+        return error
 
 
-_Error = TypeVar("_Error", bound=StatusLookupError)
+_Error = TypeVar("_Error", bound=BaseException)
 
 
 def _rebuild(cls: type[_Error], args: tuple[Any, ...], attributes: dict[str, Any]) -> _Error:
-    error = cls.__new__(cls)
+    error = cls.__new__(cls, *args)
     error.args = args
     vars(error).update(attributes)
     return error

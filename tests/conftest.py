@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from statuslookup import DeliveryState
 from statuslookup._limits import budgets as register
+from tests.support.fakes import listen, ticks
 from tests.support.virtual_time import HandClock, VirtualTimeLoop
 
 if TYPE_CHECKING:
@@ -92,12 +93,14 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def noise() -> Iterator[list[dict[str, Any]]]:
-    """What the event loop reports by itself; the test is over only when nothing was."""
-    reports: list[dict[str, Any]] = []
-    yield reports
+async def no_noise() -> AsyncIterator[None]:
+    """The event loop reports nothing by itself, such as an error that was never retrieved."""
+    noise: list[dict[str, Any]] = []
+    listen(noise)
+    yield
     gc.collect()
-    assert reports == []
+    await ticks()
+    assert noise == []
 
 
 @pytest.fixture
@@ -134,7 +137,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
     watch = Watch()
     levels = {name: logging.getLogger(name).level for name in (None, *LOGGERS)}
     for name in levels:
-        logging.getLogger(name).setLevel(logging.DEBUG)
+        logging.getLogger(name).setLevel(1)
     logging.getLogger().addHandler(watch)
     monkeypatch.setattr(sys, "unraisablehook", watch.note)
     try:

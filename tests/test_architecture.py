@@ -38,6 +38,7 @@ HOMES = {
     "uvicorn": {"sandbox"},
     "click": {"cli"},
     "rich": {"cli"},
+    "dotenv": {"cli"},
 }
 
 

@@ -25,7 +25,7 @@ class Verdict(Generic[KeyT, AnswerT]):
 
 
 def judge(
-    failed: Sequence[tuple[OpenKey[KeyT, AnswerT], ProviderError]],
+    failed: Sequence[tuple[OpenKey[KeyT, AnswerT], StatusLookupError]],
     outcomes: Outcomes[KeyT, AnswerT],
     retry: RetryPolicy,
 ) -> Verdict[KeyT, AnswerT]:
@@ -35,6 +35,9 @@ def judge(
     # Draw the delay once a reply: the largest of 200 random delays would nearly always be the maximum.
     delays: dict[tuple[type[ProviderError], float | None, int], float | None] = {}
     for open_key, error in failed:
+        if not isinstance(error, ProviderError):
+            outcomes[open_key.key] = error.fresh()
+            continue
         # It leads to the frames of the exchange, and they to all its outcomes: to this error, in a circle.
         error.__traceback__ = None
         if not isinstance(error, RateLimitedError):
@@ -71,7 +74,9 @@ def too_late(
     provider's last word of this key was 429, that is the error: it is why the time did not suffice.
     """
     laps = list(open_key.laps or ())
-    failure = frozen_by if open_key.failure is None else open_key.failure
+    failure = open_key.failure
+    if failure is None and open_key.batch is None:
+        failure = frozen_by
     if failure is not None:
         failure = failure.fresh()
         failure.attempts = max(1, len(laps))

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from itertools import islice
 from typing import Generic, TypeAlias
 
 from .._model import AnswerT, KeyT
-from ..errors import StatusLookupError
+from ..errors import ClosedError, StatusLookupError
 from .deadlines import Deadline, Deadlines
 from .engine import Engine
 
@@ -18,28 +18,28 @@ async def outcomes_of(
     engine: Engine[KeyT, AnswerT],
     keys: Iterable[KeyT] | AsyncIterable[KeyT],
     timeout: float | None,
-    check: Callable[[KeyT], KeyT],
 ) -> AsyncGenerator[Outcomes[KeyT, AnswerT], None]:
-    """Yield the outcomes of the keys as they come, a batch or so at a time.
-
-    ``check`` sees each key just before it is queued. What is raised by it, or by the keys, ends everything.
-    """
+    """Yield the outcomes of the keys as they come, a batch or so at a time; what the keys raise ends all."""
     # First, because it refuses what is no iterable.
     iterator = iter(()) if isinstance(keys, AsyncIterable) else iter(keys)
     bulk = BulkLookup(engine, timeout)
     feeder: asyncio.Task[bool] | None = None
     if isinstance(keys, AsyncIterable):
-        feeder = engine.start_feeder(_feed(bulk, keys, check))
+        feeder = engine.start_feeder(_feed(bulk, keys))
         feeder.add_done_callback(lambda _: bulk.notify())
     is_fed = False
     try:
         while True:
             # One that was cancelled because the client was closed has nothing more to say.
             if feeder is not None and feeder.done() and not (bulk.is_over and feeder.cancelled()):
+                if feeder.cancelled():
+                    raise ClosedError(
+                        "the lookups were cut off: the task that takes their keys was cancelled"
+                    )
                 is_fed = feeder.result()
             # Repeated keys take none of the places in a batch, so one round may leave capacity for more.
             while not is_fed and feeder is None and (capacity := bulk.capacity):
-                more = [check(key) for key in islice(iterator, capacity)]
+                more = list(islice(iterator, capacity))
                 is_fed = len(more) < capacity
                 bulk.add(more)
             outcomes = bulk.take_outcomes()
@@ -61,17 +61,14 @@ async def outcomes_of(
                 feeder.exception()
 
 
-async def _feed(
-    bulk: "BulkLookup[KeyT, AnswerT]", keys: AsyncIterable[KeyT], check: Callable[[KeyT], KeyT]
-) -> bool:
+async def _feed(bulk: "BulkLookup[KeyT, AnswerT]", keys: AsyncIterable[KeyT]) -> bool:
     """Queue the keys; return whether that were all of them."""
     async for key in keys:
-        checked = check(key)
         while not bulk.capacity:
             if bulk.is_over:
                 return False
             await bulk.changed()
-        bulk.add([checked])
+        bulk.add([key])
     return True
 
 

@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from functools import partial
 from typing import Any, Generic, cast
 
-from attrs import evolve
+from attrs import define, evolve, field
 
 from .._clock import Clock, Timer
 from .._http import Progress
@@ -43,6 +44,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         linger: float,
         clock: Clock,
         context: Context,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._provider = provider
         self._max_batch = provider.max_batch
@@ -54,14 +56,15 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self._linger = linger
         self._clock = clock
         self._context = context
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._under_way: dict[Batch[KeyT, AnswerT], _UnderWay] = {}
-        self._asker: asyncio.Task[None] | None = None
-        self._asked_at = 0.0
+        self._loop = loop
+        self._runs: dict[asyncio.Task[None], _Run] = {}
+        self._under_way: dict[Batch[KeyT, AnswerT], asyncio.Task[None]] = {}
         self._timer: Timer | None = None
-        self._lingers = False
+        self._asker: asyncio.Task[None] | None = None
         self.is_set = False
         """Whether a timer is set or a grant asked for; then only a batch that became full needs ``wake``."""
+        self._lingers = False
+        self._waits_since = 0.0
         self._is_failing = False
         self._had_success = False
         self._paused_until = clock.time()
@@ -75,112 +78,110 @@ class Dispatcher(Generic[KeyT, AnswerT]):
 
     @property
     def asked_at(self) -> float | None:
-        """Since when a grant is waited for; ``None`` while none is."""
-        return None if self._asker is None and self.frozen_by is None else self._asked_at
+        """Since when the rate limit is waited for, a freeze included; ``None`` while it is not."""
+        is_frozen = self._timer is not None and self.frozen_by is not None
+        return self._waits_since if is_frozen or self._asker is not None else None
 
     def wake(self) -> None:
         """See to it that queued keys are sent: a full batch as soon as it may go, others after ``linger``."""
-        if self._asker is not None:
-            self._source.note()
-            return
         queued = self._lanes.queued
-        if not queued and not self._source.wants_turn:
+        if self._asker is not None or not (queued or self._source.wants_turn):
             return
         is_full = queued >= self._max_batch
         if self._timer is not None:
             if not (is_full and self._lingers):
                 return
             self._timer.cancel()
-            self._timer = None
-        pause = self._paused_until - self._clock.time()
+        now = self._clock.time()
+        pause = self._paused_until - now
         self._lingers = pause <= 0
+        self._waits_since = now
+        if self._lingers:
+            self.frozen_by = None
         if is_full and self._lingers:
             self._ask()
         else:
-            self._timer = self._clock.call_later(self._linger if self._lingers else pause, self._ask)
-        self.is_set = True
+            self._set(timer=self._clock.call_later(self._linger if self._lingers else pause, self._ask))
 
     def rest(self) -> None:
         """Give up the place in the source's queue if nothing is queued any more."""
-        if not self._lanes.queued and not self._source.wants_turn:
+        if self.is_set and not self._lanes.queued and not self._source.wants_turn:
             self._stop_asking()
-            self.frozen_by = None
 
     def _stop_asking(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._asker is not None:
-            _cancel(self._asker)
-            self._asker = None
-        self.is_set = False
+        timer, asker = self._timer, self._asker
+        self._set()
+        if timer is not None:
+            timer.cancel()
+        if asker is not None:
+            self._cancel(asker)
+
+    def _set(self, *, timer: Timer | None = None, asker: asyncio.Task[None] | None = None) -> None:
+        self._timer, self._asker = timer, asker
+        self.is_set = timer is not None or asker is not None
 
     def _ask(self) -> None:
-        self._timer = None
         if self.frozen_by is None:
-            self._asked_at = self._clock.time()
+            self._waits_since = self._clock.time()
         # The request belongs to no caller, so it does not run in the context of whoever came first, but in
         # one of its own, for what an instrumentation keeps there. The loop's task factory does not make it:
         # an eager task would begin right here, inside a caller or another request.
-        context = self._context.copy()
-        task = asyncio.Task(self._run(), loop=asyncio.get_running_loop(), context=context)
-        self._tasks.add(task)
-        self._asker = task
-        self.is_set = True
+        task = asyncio.Task(self._run(), loop=self._loop, context=self._context.copy())
+        self._runs[task] = _Run()
+        self._set(asker=task)
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        del self._runs[task]
         if task is self._asker:
             # It was cancelled from outside before it began, so it could not say so itself.
-            self._asker = None
-            self.is_set = False
+            self._set()
             self._open_keys.settle_queued(_cut_off())
 
     async def _run(self) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         batch: Batch[KeyT, AnswerT] | None = None
-        asked_at = self._asked_at
         try:
             async with self._source.grant(self._max_batch) as grant:
                 batch = grant.batch
-                exchange = self._begin(batch, asked_at)
-                reply = await self._ask_provider(batch, grant, self._advance(exchange, None, batch))
-            while reply is not None:
-                request = self._advance(exchange, reply, batch)
-                if request is None:
-                    break
+                exchange = self._begin(batch, task)
+                request = await self._ask_provider(
+                    exchange, batch, grant, self._advance(exchange, None, batch)
+                )
+            while request is not None:
                 asked_at = self._clock.time()
                 async with self._source.slot(batch) as slot:
                     self.seconds_paced += self._clock.time() - asked_at
-                    reply = await self._ask_provider(batch, slot, request)
+                    request = await self._ask_provider(exchange, batch, slot, request)
         except BaseException as error:
-            self._fail(batch, error)
+            self._fail(batch, task, error)
             # A task that ends as cancelled keeps its frames, and their timeouts lead back to it: a cycle.
             if not isinstance(error, Exception | asyncio.CancelledError):
                 raise
         finally:
             if batch is not None:
-                self._end(batch)
+                self._end(batch, task)
 
-    def _begin(self, batch: Batch[KeyT, AnswerT], asked_at: float) -> Exchange[KeyT, AnswerT]:
+    def _begin(self, batch: Batch[KeyT, AnswerT], task: asyncio.Task[None]) -> Exchange[KeyT, AnswerT]:
         """Go on as the exchange of the batch; others may ask for the next one."""
-        self._asker = self.frozen_by = None
-        self.is_set = False
-        batch.asked_at, batch.sealed_at = asked_at, self._clock.time()
-        self.seconds_paced += batch.sealed_at - asked_at
+        batch.asked_at, batch.sealed_at = self._waits_since, self._clock.time()
+        self.seconds_paced += batch.sealed_at - batch.asked_at
         self.keys_sent += len(batch.open_keys)
+        self._under_way[batch] = task
+        if task is self._asker:
+            self._set()
         self.wake()
-        exchange = self._provider.exchange(batch.keys())
-        self._under_way[batch] = _UnderWay(exchange, cast("asyncio.Task[None]", asyncio.current_task()))
+        exchange = self._runs[task].exchange = self._provider.exchange(batch.keys())
         return exchange
 
-    def _end(self, batch: Batch[KeyT, AnswerT]) -> None:
-        under_way = self._under_way.pop(batch, None)
-        if under_way is not None:
+    def _end(self, batch: Batch[KeyT, AnswerT], task: asyncio.Task[None]) -> None:
+        del self._under_way[batch]
+        exchange = self._runs[task].exchange
+        if exchange is not None:
             try:
-                under_way.exchange.close()
+                exchange.close()
             except Exception as error:  # noqa: BLE001 # a provider's generator may raise anything
-                self._fail(batch, error)
+                self._fail(batch, task, error)
         self._source.over(batch)
         if batch.open_keys:
             # It was too late to send anything for them.
@@ -188,12 +189,16 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             self.wake()
 
     async def _ask_provider(
-        self, batch: Batch[KeyT, AnswerT], slot: BatchSlot, request: Request | None
-    ) -> Reply | None:
-        """Send the request, tell the slot what came of it, and return that; ``None`` if nothing was sent."""
+        self,
+        exchange: Exchange[KeyT, AnswerT],
+        batch: Batch[KeyT, AnswerT],
+        slot: BatchSlot,
+        request: Request | None,
+    ) -> Request | None:
+        """Send the request, tell the slot what came of it, and return the next one; ``None`` for no more."""
         if request is None or slot.is_late:
             return None
-        progress = self._under_way[batch].progress = Progress()
+        progress = self._runs[self._under_way[batch]].progress = Progress()
         self.requests += 1
         started_at = self._clock.time()
         reply: Reply
@@ -209,7 +214,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             raise
         slot.done(reply)
         self._log(batch, reply, started_at)
-        return reply
+        return self._advance(exchange, reply, batch)
 
     def _advance(
         self, exchange: Exchange[KeyT, AnswerT], reply: Reply | None, batch: Batch[KeyT, AnswerT]
@@ -243,11 +248,13 @@ class Dispatcher(Generic[KeyT, AnswerT]):
     def _settle(self, batch: Batch[KeyT, AnswerT], told: Outcomes[KeyT, AnswerT]) -> None:
         """Hand outcomes to their waiters, queue what is to be asked again, and keep the rest in the batch."""
         self._source.tell(batch, told)
+        if not told:
+            return
         verdict: Verdict[KeyT, AnswerT] = Verdict()
         failed = [
             (open_key, outcome)
             for open_key in batch.open_keys
-            if isinstance(outcome := told.get(open_key.key), ProviderError)
+            if isinstance(outcome := told.get(open_key.key), StatusLookupError)
         ]
         if failed:
             # The exchange may go on with its own dict.
@@ -257,26 +264,59 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self._open_keys.settle(batch, told)
         self._note_health(verdict.problem)
         if verdict.again:
-            now = self._clock.time()
-            self.retries += self._open_keys.put_back(verdict.again, now=now)
-            if now + verdict.pause > self._paused_until:
-                self._paused_until = now + verdict.pause
-                # Whoever asks already, or is about to, has to wait as well.
-                self._stop_asking()
-                if isinstance(verdict.problem, RateLimitedError):
-                    self.frozen_by, self._asked_at = verdict.problem, now
-            self.wake()
+            self._ask_again(verdict)
+
+    def _ask_again(self, verdict: Verdict[KeyT, AnswerT]) -> None:
+        now = self._clock.time()
+        self.retries += self._open_keys.put_back(verdict.again, now=now)
+        if verdict.pause and now + verdict.pause > self._paused_until:
+            self._paused_until = now + verdict.pause
+            # Whoever asks already, or is about to, has to wait as well.
+            self._stop_asking()
+            if isinstance(verdict.problem, RateLimitedError):
+                self.frozen_by = verdict.problem
+        self.wake()
 
     def give_up(self, batch: Batch[KeyT, AnswerT]) -> None:
         """End the exchange of a batch that nobody waits for any more."""
         self._open_keys.forget(batch)
-        under_way = self._under_way.get(batch)
-        if under_way is not None:
-            under_way.end()
+        task = self._under_way.get(batch)
+        if task is not None:
+            self._end_run(task)
 
-    def _fail(self, batch: Batch[KeyT, AnswerT] | None, error: BaseException) -> None:
+    def stop(self, *, at_once: bool) -> set[asyncio.Task[None]]:
+        """Ask for no grant any more, end what is under way, and return the tasks of that.
+
+        What connects is ended when it has connected, or ``at_once`` where the whole pool is closed.
+        """
+        self._stop_asking()
+        for task in self._runs:
+            self._end_run(task, at_once=at_once)
+        return set(self._runs)
+
+    def _end_run(self, task: asyncio.Task[None], *, at_once: bool = False) -> None:
+        """Cancel a task, but not while it connects: httpx's pool would lose that connection's place."""
+        progress = self._runs[task].progress
+        if progress.is_connecting and not at_once:
+            progress.when_connected = partial(self._cancel, task)
+        else:
+            self._cancel(task)
+
+    def _cancel(self, task: asyncio.Task[None]) -> None:
+        run = self._runs[task]
+        # A second time would cut off what it does to clean up. In a loop that was closed, nothing runs any
+        # more, and lookups end by the garbage collector.
+        if not run.is_cancelled and not self._loop.is_closed():
+            run.is_cancelled = True
+            task.cancel()
+
+    def _fail(
+        self, batch: Batch[KeyT, AnswerT] | None, task: asyncio.Task[None], error: BaseException
+    ) -> None:
         """Settle the keys of an exchange that broke off: cancelled from outside, or by a bug."""
-        # A task of a loop that was closed ends by the garbage collector's GeneratorExit.
+        if self._loop.is_closed():
+            # The garbage collector ends what a closed loop has left, and nobody waits for it.
+            return
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             outcome: StatusLookupError = _cut_off()
         elif isinstance(error, StatusLookupError):
@@ -287,10 +327,9 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             logger.error("lookups ended by a bug, in a provider, a limiter or here", exc_info=error)
         if batch is not None:
             self._open_keys.settle(batch, dict.fromkeys(batch.keys(), outcome))
-        elif self._asker is asyncio.current_task():
+        elif task is self._asker:
             # It was not told to rest, so nobody else is going to ask for a grant.
-            self._asker = None
-            self.is_set = False
+            self._set()
             self._open_keys.settle_queued(outcome)
 
     def _log(self, batch: Batch[KeyT, AnswerT], reply: Reply, started_at: float) -> None:
@@ -311,33 +350,14 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             logger.info("%s answers again", self._provider.name)
         self._is_failing = problem is not None
 
-    def stop(self) -> set[asyncio.Task[None]]:
-        """Ask for no grant any more, and return the exchanges that are under way."""
-        if self._timer is not None:
-            self._timer.cancel()
-        return self._tasks.copy()
 
+@define(eq=False)
+class _Run:
+    """What a task does: its exchange, and how far the request of that is."""
 
-class _UnderWay:
-    """An exchange that is under way, and how far its request is."""
-
-    def __init__(self, exchange: Exchange[Any, Any], task: asyncio.Task[None]) -> None:
-        self.exchange = exchange
-        self._task = task
-        self.progress = Progress()
-
-    def end(self) -> None:
-        """Cancel it, but not while it connects: httpx's pool would lose that connection's place for good."""
-        if self.progress.is_connecting:
-            self.progress.when_connected = self._task.cancel
-        else:
-            _cancel(self._task)
-
-
-def _cancel(task: asyncio.Task[None]) -> None:
-    # In a loop that was closed, lookups end by the garbage collector, and nothing runs any more.
-    if not task.get_loop().is_closed():
-        task.cancel()
+    progress: Progress = field(factory=Progress)
+    exchange: Exchange[Any, Any] | None = None
+    is_cancelled: bool = False
 
 
 def _cut_off() -> ClosedError:

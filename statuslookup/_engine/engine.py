@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import Context
-from typing import Any, Generic, TypeAlias
+from typing import Any, Generic, TypeAlias, cast
 
 from .._clock import Clock
 from .._http import Progress
@@ -56,11 +56,12 @@ class Engine(Generic[KeyT, AnswerT]):
             linger=linger,
             clock=clock,
             context=context,
+            loop=loop,
         )
         self.deadlines: Deadlines[_Answer[AnswerT], KeyT] = self.new_deadlines(self._expire)
         """Those of calls for one key."""
-        self._feeders: set[asyncio.Task[bool]] = set()
-        self._cancelled: set[asyncio.Task[Any]] = set()
+        self._feeders: dict[asyncio.Task[bool], bool] = {}
+        """The tasks that take keys from elsewhere, and whether each is cancelled."""
 
     def join(self, key: KeyT, loop: asyncio.AbstractEventLoop) -> _Answer[AnswerT]:
         """Ask for a key before all that calls for many ask for; return the future of its answer."""
@@ -123,8 +124,8 @@ class Engine(Generic[KeyT, AnswerT]):
     def start_feeder(self, feed: Coroutine[Any, Any, bool]) -> "asyncio.Task[bool]":
         """Run what takes a call's keys from elsewhere, until ``close`` at the latest."""
         feeder = asyncio.ensure_future(feed)
-        self._feeders.add(feeder)
-        feeder.add_done_callback(self._feeders.discard)
+        self._feeders[feeder] = False
+        feeder.add_done_callback(self._feeders.pop)
         return feeder
 
     def stats(self) -> ClientStats:
@@ -141,15 +142,24 @@ class Engine(Generic[KeyT, AnswerT]):
             seconds_paced=dispatcher.seconds_paced,
         )
 
-    async def close(self, error: StatusLookupError) -> None:
-        """End every lookup with the error, and return when no task is left."""
+    async def close(self, error: StatusLookupError, *, at_once: bool) -> None:
+        """End every lookup with the error, and return when no task is left.
+
+        Requests that connect are ended ``at_once``, or when they have connected.
+        """
         self.closed_by = error
         self._open_keys.close(error)
+        requests = self._dispatcher.stop(at_once=at_once)
         # The keys themselves may close the client; their task ends when it comes to the next one.
-        tasks = self._feeders - {asyncio.current_task()} | self._dispatcher.stop()
-        for task in tasks - self._cancelled:
-            task.cancel()
-        # A second time would cut off what they do to clean up.
-        self._cancelled |= tasks
+        current = asyncio.current_task()
+        for feeder, is_cancelled in self._feeders.items():
+            if feeder is not current and not is_cancelled:
+                self._feeders[feeder] = True
+                feeder.cancel()
+        # Of those who close the client from inside, none waits for one that may wait for it.
+        tasks: set[asyncio.Task[Any]] = set() if current in requests else {*requests}
+        if current not in self._feeders:
+            tasks |= self._feeders.keys()
+        tasks.discard(cast("asyncio.Task[Any]", current))
         if tasks:
             await asyncio.wait(tasks)

@@ -166,6 +166,8 @@ class Lane(Generic[KeyT, AnswerT]):
                 batch.append(open_key)
                 left -= 1
         self.length -= taken
+        if not self.length:
+            queue.clear()
         if self._turns is not None:
             self._turns.move_to_end(self)
         self._note_fewer()

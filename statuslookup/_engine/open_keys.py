@@ -89,14 +89,16 @@ class OpenKeys(Generic[KeyT, AnswerT]):
     def _hand_out(self) -> None:
         settled, is_open = self._settled, self._open
         woken = 0
-        while settled and woken < _MOST_WOKEN_A_TURN:
-            open_key, outcome = settled.popleft()
-            # After ``close`` the key may have been asked for anew, by an open key of its own.
-            if is_open.get(open_key.key) is open_key:
-                del is_open[open_key.key]
-                woken += open_key.settle(outcome)
-        if settled:
-            self._call_soon(self._hand_out)
+        try:
+            while settled and woken < _MOST_WOKEN_A_TURN:
+                open_key, outcome = settled.popleft()
+                # After ``close`` the key may have been asked for anew, by an open key of its own.
+                if is_open.get(open_key.key) is open_key:
+                    del is_open[open_key.key]
+                    woken += open_key.settle(outcome)
+        finally:
+            if settled:
+                self._call_soon(self._hand_out)
 
     def put_back(self, open_keys: Sequence[OpenKey[KeyT, AnswerT]], *, now: float) -> int:
         """Queue those that are still wanted again, in order, before all others of their lanes; count them."""

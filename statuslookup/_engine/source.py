@@ -10,25 +10,13 @@ from ..errors import StatusLookupError
 from .lanes import Batch, Lanes
 
 
-class BatchSlot(Protocol):
-    """The right to send one request for a batch, from entering to leaving it with ``async with``."""
+class BatchSlot(Slot, Protocol):
+    """The slot of one request for a batch."""
 
     @property
     def is_late(self) -> bool:
         """Whether the right may have passed to another: then nothing may be sent."""
         ...
-
-    def done(self, reply: Reply) -> None:
-        """Say what came of the request; leaving the slot untold means that nothing was sent."""
-
-    async def __aenter__(self) -> Self:
-        """Wait for the turn; a wait that is cancelled passes it on."""
-        ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Give the slot back."""
 
 
 class Grant(BatchSlot, Protocol[KeyT, AnswerT]):
@@ -60,9 +48,6 @@ class Source(Protocol[KeyT, AnswerT]):
     def over(self, batch: Batch[KeyT, AnswerT]) -> None:
         """Take note that the exchange ended, in whatever way."""
 
-    def note(self) -> None:
-        """Take note that keys were queued while a grant is asked for already."""
-
 
 class LocalSource(Generic[KeyT, AnswerT]):
     """The lanes and the limiter of this process."""
@@ -84,8 +69,6 @@ class LocalSource(Generic[KeyT, AnswerT]):
     ) -> None: ...
 
     def over(self, batch: Batch[KeyT, AnswerT]) -> None: ...
-
-    def note(self) -> None: ...
 
 
 class LocalSlot:

@@ -12,20 +12,14 @@ from .pacer import Pace
 from .token_bucket import TokenBucket
 
 
-class _Budget:
-    """What a provider counts together."""
-
-    def __init__(self) -> None:
-        self.shares: WeakSet[_Share] = WeakSet()
-
-
 class _Share:
     """The bucket that an event loop has for a budget, and the limits that its clients were given."""
 
     def __init__(
-        self, budget: _Budget, loop: asyncio.AbstractEventLoop, clock: Clock, bucket: TokenBucket
+        self, shares: "WeakSet[_Share]", loop: asyncio.AbstractEventLoop, clock: Clock, bucket: TokenBucket
     ) -> None:
-        self.budget = budget
+        self.shares = shares
+        """Those of the budget, of all event loops."""
         self.loop = loop
         self.clock = clock
         self.bucket = bucket
@@ -41,8 +35,8 @@ class _Share:
 
 # The loops of several threads come here, and clients that are garbage collected in the middle of it.
 _lock = threading.RLock()
-# A client holds its share, and that the budget; a loop that ended without closing its clients is not kept.
-_budgets: WeakValueDictionary[Hashable, _Budget] = WeakValueDictionary()
+# A client holds its share, and that the others'; a loop that ended without closing its clients is not kept.
+_budgets: WeakValueDictionary[Hashable, WeakSet[_Share]] = WeakValueDictionary()
 _left_behind: dict[tuple[Hashable, Clock], Pace] = {}
 
 
@@ -65,9 +59,9 @@ class SharedBucket:
     ) -> None:
         is_second = False
         with _lock:
-            shared = _budgets.setdefault(budget, _Budget())
+            all_shares = _budgets.setdefault(budget, WeakSet())
             # One that was released may still be there, in a traceback for example.
-            shares = [share for share in shared.shares if not share.is_over]
+            shares = [share for share in all_shares if not share.is_over]
             share = next((share for share in shares if share.loop is loop), None)
             if share is None:
                 for other in shares:
@@ -77,8 +71,8 @@ class SharedBucket:
                         is_second = True
                 bucket = TokenBucket(limit, clock=clock)
                 _go_on(budget, clock, bucket)
-                share = _Share(shared, loop, clock, bucket)
-                shared.shares.add(share)
+                share = _Share(all_shares, loop, clock, bucket)
+                all_shares.add(share)
             share.limits.append(limit)
             share.hold_strictest()
         self.bucket = share.bucket

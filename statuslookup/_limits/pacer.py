@@ -9,8 +9,8 @@ from attrs import define, frozen
 
 from .._arguments import number
 from .._model import RateLimit
-from .._wire import Response
 from ..errors import ProviderError
+from .limiter import Reply
 
 Pacing: TypeAlias = Literal["auto", "spaced", "windowed"]
 """How a ``TokenBucket`` keeps the limit: spaced, windowed, or whichever suits the round trips."""
@@ -32,7 +32,7 @@ _CHOOSE_EVERY: Final = 5
 _WINDOWED_BELOW: Final = 0.60
 _SPACED_ABOVE: Final = 0.65
 _DISTRUST_WINDOWED: Final = 600.0
-# Spaced requests have round trips of 1.4 intervals at most, or windowed ones would have been chosen.
+# Requests stay spaced only while their usual round trip takes less than 1.4 intervals.
 _PATIENCE_INTERVALS: Final = 3
 _LEAST_PATIENCE: Final = 1.0
 
@@ -66,7 +66,7 @@ class Grant:
     at: float
     before: float
     """The moment of the grant before this one."""
-    steps: int
+    halvings: int
     """How often the rate had been halved until then."""
     is_cold: bool
     """Whether it probably opens a connection, because the last response was long ago."""
@@ -92,7 +92,7 @@ class Pacer:
         self._rung = 0
         self.limit = limit
         self.rejections = 0
-        self._steps = 0
+        self._halvings = 0
         self._calm_since = -math.inf
         self._frozen_until = -math.inf
         self._distrust_windowed_until = -math.inf
@@ -164,7 +164,7 @@ class Pacer:
         is_cold = not self._in_flight and now - self._answered_at > max(_COLD_AFTER, 2 * self._interval)
         if is_cold:
             self._forget_round_trips()
-        grant = Grant(now, self._granted_at, self._steps, is_cold)
+        grant = Grant(now, self._granted_at, self._halvings, is_cold)
         self._in_flight[grant] = None
         self._granted_at = now
         return grant
@@ -176,8 +176,8 @@ class Pacer:
             if self._granted_at == grant.at:
                 self._granted_at = grant.before
 
-    def done(self, grant: Grant, reply: Response | ProviderError, now: float) -> None:
-        """Hear what came of a request; a second time this does nothing."""
+    def done(self, grant: Grant, reply: Reply, now: float) -> None:
+        """Take what came of a request; a second time this does nothing."""
         if grant not in self._in_flight:
             return
         del self._in_flight[grant]
@@ -239,8 +239,8 @@ class Pacer:
         freeze = self._limit.per * (1 + _FREEZE_MARGIN) if retry_after is None else retry_after
         self._frozen_until = max(self._frozen_until, now + min(freeze, self._max_freeze))
         # Requests that were under way together say the same thing, and say it once.
-        if grant.steps == self._steps:
-            self._steps += 1
+        if grant.halvings == self._halvings:
+            self._halvings += 1
             self._go_to_rung(self._rung + 1)
         if self._pacing == "auto" and self.is_windowed:
             self.is_windowed = False

@@ -9,9 +9,8 @@ from typing import Self
 from .._arguments import shown_unfinished
 from .._clock import SYSTEM_CLOCK, Clock, Timer
 from .._model import LimiterStats, RateLimit
-from .._wire import Response
-from ..errors import ProviderError, WrongLoopError
-from .limiter import Slot
+from ..errors import WrongLoopError
+from .limiter import Reply, Slot
 from .pacer import Grant, Pace, Pacer, Pacing
 
 
@@ -155,7 +154,7 @@ class _BucketSlot:
         self._bucket = bucket
         self.grant: Grant | None = None
 
-    def done(self, reply: Response | ProviderError) -> None:
+    def done(self, reply: Reply) -> None:
         bucket = self._bucket
         if self.grant is not None:
             bucket._pacer.done(self.grant, reply, bucket._clock.time())

@@ -4,17 +4,17 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from .._wire import Response
-from ..errors import ProviderError
-from .limiter import Slot
+from .limiter import Reply, Slot
 
-_MOST_IN_FLIGHT = 8
+# For each request, httpx's pool looks at every connection that it has: more of them cost more than they give.
+_MOST_IN_FLIGHT = 4
 
 
 class Unlimited:
-    """Lets requests go at once, eight of them at a time."""
+    """Lets requests go at once, four of them at a time."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._semaphore = asyncio.Semaphore(_MOST_IN_FLIGHT)
         self._waiting = self._in_flight = 0
 
@@ -31,7 +31,7 @@ class _FreeSlot:
     def __init__(self, limiter: Unlimited) -> None:
         self._limiter = limiter
 
-    def done(self, reply: Response | ProviderError) -> None:
+    def done(self, reply: Reply) -> None:
         """Nothing is slowed down."""
 
     async def __aenter__(self) -> Self:
@@ -48,4 +48,6 @@ class _FreeSlot:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._limiter._in_flight -= 1
-        self._limiter._semaphore.release()
+        # In a loop that was closed, nobody waits any more.
+        if not self._limiter._loop.is_closed():
+            self._limiter._semaphore.release()

@@ -1,9 +1,11 @@
 """The command ``check``."""
 
+import codecs
+import io
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic
 
 import click
@@ -17,21 +19,23 @@ from .._model import AnswerT, KeyT
 from ..errors import StatusLookupError
 from ..providers import Provider
 from . import interrupts
-from .display import Bar, bars, counted, reason_of, summary_of
-from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of
+from .display import Bar, bars, counted, reason_of, say, summary_of
+from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of_end
 from .options import CREDENTIALS, arguments_of, provider_argument, provider_of, provider_options
 from .providers import ENTRIES, Entry
 from .table.cells import large_cells
 from .table.check import Check
-from .table.encodings import Csv, Encoding, JsonLines
-from .table.lines import InputError, Lines
+from .table.encodings import Csv, Encoding
+from .table.keys import plain
+from .table.lines import Lines
+from .table.output import encoding_of, refused
 from .table.reading import Opened, open_input
 from .table.results import ERROR, LINE, STATE, Results
-from .table.resume import Resumed
+from .table.resume import Resumed, ResumeError
 from .table.rows import Input
-from .table.sinks import FileSink, Sink, StreamSink
+from .table.sinks import FileSink, Sink, stdout_sink
+from .table.unpacking import InputError
 
-_SPREADSHEETS = (".xlsx", ".xls", ".ods")
 # A check of hours should survive a network that is away for some seconds.
 _PATIENT = RetryPolicy(attempts=6)
 
@@ -49,9 +53,10 @@ _ANSWER_COLUMNS = _of_each(
 _HELP = f"""Look up every message of FILE ('-' is stdin), and write one row for each.
 
 FILE is CSV with a header that names a key column, JSON Lines with such a field, or one key a line: digits
-are ids, others customIds. The key columns are: {_KEY_COLUMNS}. Other columns are carried through, except
-that the answer replaces those that have the name of a field of its own: {_ANSWER_COLUMNS}; {ERROR}, and
-{LINE} with --unordered. A row that fails has an 'error', an unknown message has no 'state'.
+are ids, others customIds. The key columns are: {_KEY_COLUMNS}; or any other with --key. Other columns are
+carried through, except that the answer replaces those that have the name of a field of its own:
+{_ANSWER_COLUMNS}; {ERROR}, and {LINE} with --unordered. A row that fails has an 'error', an unknown message
+has no 'state'. CSV is written with the delimiter, the line ends and the byte order mark of FILE.
 
 \b
 Examples:
@@ -69,11 +74,21 @@ def _output(_: click.Context, parameter: click.Parameter, value: str | None) -> 
     """Return the file to write to, ``None`` for stdout."""
     if value == "":
         raise click.BadParameter("the name of the file is empty; '-' is stdout", param=parameter)
-    if value is not None and value.lower().endswith(_SPREADSHEETS):
-        raise click.BadParameter(
-            f"{value}: spreadsheets are not written; name a .csv file, which they can open", param=parameter
-        )
+    if (problem := refused(value or "")) is not None:
+        raise click.BadParameter(f"{value}: {problem}", param=parameter)
     return None if value == "-" else value
+
+
+def _known_encoding(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        # Some codecs are none of texts, or cannot go on where the last piece ended.
+        io.TextIOWrapper(io.BytesIO(), value)
+        codecs.getincrementaldecoder(value)().decode(b" ")
+    except (LookupError, ValueError):
+        raise click.BadParameter(f"{value!r} is no encoding that Python knows", param=parameter) from None
+    return value
 
 
 @click.command(help=_HELP, epilog=EXIT_CODES)
@@ -90,14 +105,26 @@ def _output(_: click.Context, parameter: click.Parameter, value: str | None) -> 
     "--format",
     "output_format",
     type=click.Choice(["jsonl", "csv"]),
-    help="How to write; without it, the name of the output says so, or else it is jsonl.",
+    help="How to write; without it, the name of the output says so (.tsv has tabs), or else it is jsonl.",
+)
+@click.option(
+    "--csv-safe", is_flag=True, help="Write ' before a text that a spreadsheet takes for a formula."
 )
 @click.option(
     "--input-format",
     type=click.Choice(["csv", "jsonl", "keys"]),
     help="How to read; without it, the first line says so.",
 )
-@click.option("--custom-ids", is_flag=True, help="One key a line: digits are customIds too, not ids.")
+@click.option(
+    "--encoding",
+    metavar="NAME",
+    callback=_known_encoding,
+    help="What FILE is encoded in, such as cp850; else UTF-8, UTF-16 with its mark, or Windows-1252.",
+)
+@click.option("--key", metavar="COLUMN", help="The column with the key, whatever its name.")
+@click.option(
+    "--custom-ids", is_flag=True, help="One key a line, or --key: digits are customIds too, not ids."
+)
 @click.option("--unordered", is_flag=True, help="Write rows as they come; each has its 'line' of the input.")
 @click.option("--resume", is_flag=True, help="Go on after the rows that are in the output already.")
 @click.option("--only-open", is_flag=True, help="Copy rows whose 'state' is final, and ask for the others.")
@@ -114,12 +141,15 @@ def check(context: click.Context, /, entry: Entry[Any, Any], file: str, **option
     job = _job_of(context, entry, provider, file, options)
     job.run()
     if job.can_be_asked_again:
-        again = _again(entry, **options)
-        click.echo(f"To ask again for rows without a final state: {again}", err=True)
+        given: dict[str, Any] = {**options, "key": job.key}
+        again = _again(entry, **given)
+        say(f"To ask again for rows without a final state: {again}")
     context.exit(FAILED if job.has_unknown_or_failed else 0)
 
 
-def _again(entry: Entry[Any, Any], *, output: str, output_format: str | None, **options: Any) -> str:
+def _again(
+    entry: Entry[Any, Any], *, output: str, output_format: str | None, key: str | None, **options: Any
+) -> str:
     """Return the command that asks for what is open in the output."""
     ending = os.path.splitext(output)[1]
     command = ["statuslookup", "check", entry.word, output, "--only-open"]
@@ -128,6 +158,9 @@ def _again(entry: Entry[Any, Any], *, output: str, output_format: str | None, **
     if output_format == "csv" and ending.lower() in (".jsonl", ".ndjson"):
         # Its name would be believed.
         command += ["--input-format", "csv"]
+    if key is not None:
+        command += ["--key", key, *["--custom-ids"] * options["custom_ids"]]
+    command += ["--csv-safe"] * options["csv_safe"]
     return shlex.join([*command, *arguments_of(options), "-o", f"ANOTHER{ending}"])
 
 
@@ -143,14 +176,28 @@ def _job_of(
 ) -> "_Job[KeyT, AnswerT]":
     opened = _opened(context, file)
     keys = (entry.keys_by_name if options["custom_ids"] else None) or entry.keys
+    if (key := options["key"]) is not None:
+        if plain(key) in (STATE, ERROR, LINE):
+            raise click.UsageError(f"--key {key}: the check itself writes that column")
+        keys = keys.only(key)
     name = "" if file == "-" else file
     try:
-        source = Input(Lines(opened.read), keys, provider.check, format=options["input_format"], name=name)
+        lines = Lines(opened.read, encoding=options["encoding"])
+        source = Input(lines, keys, provider.check, format=options["input_format"], name=name)
         _refuse_useless(options, source)
     except InputError as error:
         raise click.UsageError(f"{name or 'stdin'}: {error}") from None
     results: Results[KeyT, AnswerT] = Results(source.columns, entry.columns, with_line=options["unordered"])
-    encoding = _encoding_of(options, source, results.names)
+    encoding = encoding_of(
+        source,
+        opened,
+        results.names,
+        output=options["output"] or "",
+        format=options["output_format"],
+        is_safe=options["csv_safe"],
+    )
+    if options["csv_safe"] and not isinstance(encoding, Csv):
+        raise click.UsageError("--csv-safe is for CSV: --format csv, or an output with such a name")
     sink, resumed = _opened_sink(context, encoding, opened, options)
     check = Check(
         source,
@@ -162,7 +209,7 @@ def _job_of(
         batch=provider.max_batch,
     )
     client = StatusClient(provider, timeout=options["timeout"], retry=_PATIENT)
-    return _Job(context, provider.name, source, check, client, opened.size, options["output"])
+    return _Job(context, provider.name, source, check, client, opened, options["output"])
 
 
 def _opened(context: click.Context, file: str) -> Opened:
@@ -181,17 +228,12 @@ def _refuse_useless(options: Mapping[str, Any], source: Input[Any]) -> None:
     """Raise an ``InputError`` if an option means nothing for this input."""
     if source.is_empty:
         return
-    if options["custom_ids"] and source.format != "keys":
+    if options["key"] is not None and source.format == "keys":
+        raise InputError("--key names a column of CSV or JSON Lines, and this is one key a line")
+    if options["custom_ids"] and source.format != "keys" and source.keys.chosen is None:
         raise InputError("--custom-ids is for one key a line; name the column custom_id instead")
     if options["only_open"] and source.format != "jsonl" and STATE not in source.columns:
         raise InputError("--only-open needs a column 'state'")
-
-
-def _encoding_of(options: Mapping[str, Any], source: Input[Any], names: Sequence[str]) -> Encoding:
-    format, output = options["output_format"], options["output"] or ""
-    if format == "csv" or (format is None and output.lower().endswith(".csv")):
-        return Csv(names, more=source.format == "jsonl")
-    return JsonLines()
 
 
 def _opened_sink(
@@ -201,7 +243,7 @@ def _opened_sink(
     if output is None:
         if sys.stdout is None:
             raise click.UsageError("stdout is closed; write to a file: -o FILE")
-        return StreamSink(sys.stdout.buffer, encoding), Resumed()
+        return stdout_sink(encoding), Resumed()
     try:
         sink = FileSink(output, encoding, resume=options["resume"])
     except OSError as error:
@@ -215,11 +257,11 @@ def _opened_sink(
         raise click.UsageError(f"--resume needs a file, and {output} is none")
     try:
         return sink, sink.resume(with_line=options["unordered"])
-    except InputError as error:
+    except ResumeError as error:
         raise click.UsageError(_why_not_resumed(output, error)) from None
 
 
-def _why_not_resumed(output: str | None, error: InputError) -> str:
+def _why_not_resumed(output: str | None, error: ResumeError) -> str:
     return f"{output} cannot be resumed: {error}; choose another file with -o"
 
 
@@ -235,7 +277,7 @@ class _Job(Generic[KeyT, AnswerT]):
     _source: Input[KeyT]
     _check: Check[KeyT, AnswerT]
     _client: StatusClient[KeyT, AnswerT]
-    _size: int | None
+    _input: Opened
     _output: str | None
     _err: Console = field(init=False, factory=lambda: Console(stderr=True))
     _started_at: float = field(init=False, factory=SYSTEM_CLOCK.time)
@@ -244,6 +286,10 @@ class _Job(Generic[KeyT, AnswerT]):
         """Look up the whole input, and say what came of it; whatever ends it early ends the command."""
         # Rows on the same terminal would run through the bar.
         is_wanted = self._output is not None or not sys.stdout.isatty()
+        if (header := self._source.header_taken) is not None:
+            say(
+                f"The first line, {header!r}, is taken for a header (--input-format keys takes it for a key)."
+            )
         try:
             with bars(self._err, lambda: [self._bar()], is_wanted=is_wanted):
                 interrupts.run_async(self._look_up)
@@ -251,23 +297,32 @@ class _Job(Generic[KeyT, AnswerT]):
             interrupts.ignore()
             self._end(f"Interrupted: {self._how_to_resume()}", INTERRUPTED)
         except StatusLookupError as error:
-            self._end(f"Error: {error}\n{self._how_to_resume()}", exit_code_of(error))
-        except InputError as error:
-            # It is about the file to resume, and would be the same again.
-            click.echo(f"Error: {_why_not_resumed(self._output, error)}", err=True)
+            lines = [f"Error: {error}", *getattr(error, "__notes__", []), self._how_to_resume()]
+            self._end("\n".join(lines), exit_code_of_end(error))
+        except ResumeError as error:
+            # It would be the same again.
+            say(f"Error: {_why_not_resumed(self._output, error)}")
             self._context.exit(USAGE)
+        except InputError as error:
+            name = self._input.name or "stdin"
+            self._end(f"Error: {name}: {error}\n{self._how_to_resume()}", USAGE)
         except OSError as error:
             error.add_note(self._how_to_resume())
             raise
         self._show_summary()
         if not self._check.tally.rows:
-            click.echo("The input is empty: it has no rows.", err=True)
+            say("The input is empty: it has no rows.")
 
     @property
     def can_be_asked_again(self) -> bool:
         """True if a row in a file failed that has a key."""
         is_file = self._output is not None and os.path.isfile(self._output)
-        return is_file and self._check.tally.failed > self._source.keyless
+        return is_file and self._check.tally.failed > self._source.keyless + self._check.contradicted
+
+    @property
+    def key(self) -> str | None:
+        """The column of the key, if it is none that is known by its name."""
+        return self._source.keys.chosen
 
     @property
     def has_unknown_or_failed(self) -> bool:
@@ -285,7 +340,7 @@ class _Job(Generic[KeyT, AnswerT]):
         return Bar(
             self._name,
             completed=self._check.bytes_done,
-            total=self._size,
+            total=self._input.size,
             done=counted(tally.rows, "row"),
             pace=f"{rate:,.0f} a second" if rate else "",
         )
@@ -294,16 +349,16 @@ class _Job(Generic[KeyT, AnswerT]):
         # Before the first row there is nothing to sum up, and noughts would hide the reason.
         if self._check.written:
             self._show_summary()
-        click.echo(text, err=True)
+        say(text)
         self._context.exit(exit_code)
 
     def _show_summary(self) -> None:
         seconds = SYSTEM_CLOCK.time() - self._started_at
         summary = summary_of(self._check.tally, self._client.stats(), name=self._name, seconds=seconds)
         self._err.print(summary)
-        line = self._source.lines.first_latin1
+        line = self._source.lines.first_windows
         if line is not None:
-            click.echo(f"Line {line} is not UTF-8; such lines were read as Latin-1.", err=True)
+            say(f"Line {line} is not UTF-8; such lines were read as Windows-1252, others by --encoding NAME.")
 
     def _how_to_resume(self) -> str:
         done = counted(self._check.written, "row")

@@ -1,11 +1,11 @@
 """What the commands show to people: progress bars, summaries, tables, and the words for figures."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
+import click
 from attrs import frozen
 from rich import box
 from rich.console import Console, RenderableType
@@ -17,9 +17,9 @@ from rich.text import Text
 from .._model import AnswerT, ClientStats, DeliveryState, KeyT, Outcome, RateLimit
 from .providers import Line
 from .table.results import Tally
+from .table.terminal import escaped, escaped_lines
 
 _BAR_WIDTH = 20
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _GOOD = frozenset({DeliveryState.DELIVERED, DeliveryState.READ})
 _BAD = "bold red"
 
@@ -165,8 +165,8 @@ def table_of(
 
 
 def _text(text: str) -> Text:
-    """Return a text of others as it is, but without what would command the terminal."""
-    return Text(_CONTROL.sub("", text))
+    """Return a text of others as it is, with an escape for what would command the terminal."""
+    return Text(escaped(text))
 
 
 def _date(date: datetime | None) -> str:
@@ -192,6 +192,11 @@ def counted(count: int, noun: str) -> str:
 
 def _plural(noun: str) -> str:
     return f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+
+
+def say(text: str) -> None:
+    """Write lines to stderr; names of files and words of others in them command no terminal."""
+    click.echo(escaped_lines(text), err=True)
 
 
 def reason_of(error: OSError) -> str:

@@ -11,7 +11,7 @@ from .._client import StatusClient
 from .._model import AnswerT, KeyT, Outcome
 from ..errors import IncompleteError, StatusLookupError
 from ..providers import Provider
-from .display import table_of
+from .display import say, table_of
 from .exit_codes import EXIT_CODES, FAILED, REFUSED, UNREACHABLE, USED_UP, exit_code_of
 from .interrupts import run_async
 from .options import CREDENTIALS, provider_argument, provider_of, provider_options
@@ -19,7 +19,7 @@ from .providers import ENTRIES, Entry
 from .table.encodings import JsonLines
 from .table.results import Results
 from .table.rows import Row
-from .table.sinks import StreamSink
+from .table.sinks import stdout_sink
 
 _HELP = f"""Look up some messages: a table on a terminal, JSON Lines elsewhere.
 
@@ -66,7 +66,7 @@ def _read(
             key = provider.check(key)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="KEY") from None
-        asked[key] = text, Row(line=number, end=0, values={}, column=column, key=key)
+        asked[key] = text, Row(line=number, end=0, values={column: key}, column=column, key=key)
     return asked
 
 
@@ -91,18 +91,18 @@ def _write_json(
     lines: list[bytes] = []
     for row, outcome in answered:
         if outcome.error is None:
-            values, _ = results.found(row, outcome.status)
+            values = results.found(row, outcome.status)
         else:
             values = results.failed(row, str(outcome.error))
         lines.append(encoding.encode(values))
-    StreamSink(sys.stdout.buffer, encoding).write(b"".join(lines))
+    stdout_sink(encoding).write(b"".join(lines))
 
 
 def _report(entry: Entry[KeyT, AnswerT], outcomes: Sequence[Outcome[KeyT, AnswerT]]) -> int:
     """Say on stderr what failed, and return the exit code."""
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     for text in dict.fromkeys(f"Error: {error}" for error in errors):
-        click.echo(text, err=True)
+        say(text)
     if errors:
         has_answers = len(errors) < len(outcomes)
         codes = [FAILED if has_answers and error.is_transient else exit_code_of(error) for error in errors]

@@ -1,6 +1,7 @@
 """The group of the commands, and how every one of them ends. Data goes to stdout, all else to stderr."""
 
 import errno
+import io
 import os
 import sys
 from typing import Any
@@ -13,7 +14,7 @@ from ..errors import StatusLookupError
 from . import interrupts
 from .check import check
 from .demo import demo
-from .display import reason_of
+from .display import reason_of, say
 from .exit_codes import INTERRUPTED
 from .get import get
 from .sandbox import sandbox
@@ -23,6 +24,17 @@ class _Commands(click.Group):
     """Ends every command alike: what went wrong is one line on stderr and an exit code, no traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        _show_what_can_be_shown()
+        try:
+            return self._invoke(ctx)
+        except click.ClickException as error:
+            # It may name a file, or quote what stands in one.
+            shown = io.StringIO()
+            error.show(shown)
+            say(shown.getvalue().rstrip("\n"))
+            ctx.exit(error.exit_code)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -39,6 +51,12 @@ class _Commands(click.Group):
             # Its notes say how to go on.
             lines = [reason_of(error), *getattr(error, "__notes__", [])]
             raise click.ClickException("\n".join(lines)) from error
+
+
+def _show_what_can_be_shown() -> None:
+    """Have stdout show ``?`` for a character that its encoding does not have; stderr does so by itself."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _give_up_stdout_if_broken() -> None:

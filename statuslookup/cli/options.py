@@ -1,12 +1,14 @@
 """What the commands have in common: which provider to ask, how, with whose credentials; extras."""
 
+import io
 import os
-import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import click
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from .._model import AnswerT, KeyT, RateLimit
 from ..providers import Provider
@@ -23,7 +25,6 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 Rate: TypeAlias = RateLimit | Literal["off"] | None
 
 _TIMEOUT = 60.0
-_VARIABLE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 _WORDS = {entry.alias: entry.word for entry in ENTRIES}
 
 
@@ -41,7 +42,9 @@ def _rate(_: click.Context, parameter: click.Parameter, value: str | None) -> Ra
     if value == "off":
         return "off"
     try:
-        return RateLimit(float(value))
+        rate = float(value)
+        # A limit of one and a half would allow one: what is meant is a request each two thirds of a second.
+        return RateLimit(rate) if rate.is_integer() else RateLimit(1, per=1 / rate)
     except ValueError:
         message = "it is a number of requests a second above 0, or 'off'"
         raise click.BadParameter(message, param=parameter) from None
@@ -79,7 +82,7 @@ def provider_options(command: CommandT) -> CommandT:
         click.option(
             "--env-file",
             type=click.Path(exists=True, dir_okay=False),
-            help="Read credentials from this file of NAME=value lines.",
+            help="Read credentials from this file of NAME=value lines, as python-dotenv does.",
         ),
     )
     for option in reversed(options):
@@ -92,7 +95,7 @@ def arguments_of(options: Mapping[str, Any]) -> list[str]:
     rate, timeout = options["rate"], options["timeout"]
     given = {
         **{entry.url_option: options[entry.url_parameter] for entry in ENTRIES},
-        "--rate": rate.limit if isinstance(rate, RateLimit) else rate,
+        "--rate": f"{1 / rate.interval:g}" if isinstance(rate, RateLimit) else rate,
         "--timeout": None if timeout == _TIMEOUT else timeout,
         "--env-file": options["env_file"],
     }
@@ -103,7 +106,6 @@ def provider_of(
     entry: Entry[KeyT, AnswerT], *, rate: Rate, env_file: str | None, **options: Any
 ) -> Provider[KeyT, AnswerT]:
     """Return the provider with the credentials of the environment, or say in a usage error what is wrong."""
-    environ = {**os.environ, **({} if env_file is None else read_env_file(env_file))}
     for other in ENTRIES:
         if other is not entry and options[other.url_parameter] is not None:
             raise click.UsageError(
@@ -115,30 +117,40 @@ def provider_of(
     if rate is not None:
         wanted["rate_limit"] = None if rate == "off" else rate
     try:
-        return entry.make(environ, **wanted)
+        # No name for it, because a traceback with its frames' locals would show the credentials.
+        return entry.make({**os.environ, **({} if env_file is None else read_env_file(env_file))}, **wanted)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 
 
 def read_env_file(path: str) -> dict[str, str]:
-    """Return the variables of a file of ``NAME=value`` lines; its values are never shown."""
+    """Return the variables of a file of ``NAME=value`` lines, as python-dotenv reads them.
+
+    What cannot be read is a usage error with its line; no value is ever shown, nor kept in a frame.
+    """
+    values, problem = _read_env_file(path)
+    if problem is not None:
+        raise click.UsageError(f"{path}: {problem}")
+    return values
+
+
+def _read_env_file(path: str) -> tuple[dict[str, str], str | None]:
+    """Return the variables of a file, or none and what is wrong with it."""
     try:
         with open(path, encoding="utf-8-sig") as file:
-            lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise click.UsageError(f"{path}: {reason}") from None
-    values: dict[str, str] = {}
-    for number, line in enumerate(map(str.strip, lines), 1):
-        if not line or line.startswith("#"):
-            continue
-        match = _VARIABLE.fullmatch(line)
-        if match is None:
-            raise click.UsageError(f"{path}: line {number} is not NAME=value")
-        name, value = match.groups()
-        quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
-        values[name] = value[1:-1] if quoted else value
-    return values
+            text = file.read()
+    except OSError as error:
+        return {}, error.strerror or str(error)
+    except UnicodeDecodeError:
+        return {}, "it is not UTF-8"
+    for binding in parse_stream(io.StringIO(text)):
+        # A name alone is allowed there, and means nothing; here it may be a password without its name.
+        if binding.error or (binding.key is not None and binding.value is None):
+            statement = binding.original.string
+            blank = statement[: len(statement) - len(statement.lstrip())]
+            return {}, f"line {binding.original.line + blank.count(chr(10))} is not NAME=value"
+    values = dotenv_values(stream=io.StringIO(text))
+    return {name: value for name, value in values.items() if value is not None}, None
 
 
 class _MissingExtras(click.ClickException):

@@ -1,5 +1,6 @@
 """The providers as the command line knows them: one entry each. Needs no extra."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
@@ -18,7 +19,7 @@ from .._model import (
 )
 from ..providers import GreenAPI, Provider, SMSFire
 from .table import columns
-from .table.rows import Keys
+from .table.keys import Keys, undressed, whole_number
 
 if TYPE_CHECKING:
     from ..sandbox import Sandbox
@@ -88,36 +89,43 @@ class Entry(Generic[KeyT, AnswerT]):
 
 
 def _id(text: str) -> int:
-    if not _is_digits(text):
+    id = whole_number(text)
+    if id is None:
         raise ValueError(f"an id is digits, and this is {text[:60]!r}")
-    if len(text) > 1000:
-        raise ValueError(f"no id has {len(text):,} digits")
-    return int(text)
+    return id
 
 
-def _is_digits(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+def _is_id(text: str) -> bool:
+    try:
+        return whole_number(text) is not None
+    except ValueError:
+        return False
+
+
+def _custom_id(text: str) -> CustomId:
+    return CustomId(undressed(text))
 
 
 def _id_or_custom_id(text: str, *, digits_are_ids: bool = True) -> tuple[str, MessageKey]:
-    if digits_are_ids and _is_digits(text):
-        return "id", _id(text)
-    return "custom_id", CustomId(text.removeprefix(_CUSTOM))
+    if digits_are_ids and (id := whole_number(text)) is not None:
+        return "id", id
+    return "custom_id", _custom_id(text.removeprefix(_CUSTOM))
 
 
 def _id_or_marked_custom_id(text: str) -> tuple[str, MessageKey]:
-    if not text.startswith(_CUSTOM) and not _is_digits(text):
+    if not text.startswith(_CUSTOM) and whole_number(text) is None:
         raise ValueError(f"{text[:60]!r} is no id; a customId is written {_CUSTOM}{text[:60]}")
     return _id_or_custom_id(text)
 
 
 def _smsfire_keys(*, digits_are_ids: bool = True) -> Keys[MessageKey]:
     return Keys(
-        columns={"id": _id, "customid": CustomId, "custom_id": CustomId},
+        columns={"id": _id, "customid": _custom_id, "custom_id": _custom_id},
         shown_columns=("id", "customId", "custom_id"),
         in_line=partial(_id_or_custom_id, digits_are_ids=digits_are_ids),
         of_argument=_id_or_marked_custom_id,
         column_of_bad="custom_id",
+        is_id=_is_id,
     )
 
 
@@ -157,8 +165,12 @@ SMSFIRE: Entry[MessageKey, MessageStatus] = Entry(
 # --- GREEN-API ------------------------------------------------------------------------------------
 
 
+# As WhatsApp makes them.
+_WHATSAPP_ID = re.compile("[0-9A-F]{10,}")
+
+
 def _id_message(text: str) -> tuple[str, str]:
-    return "id_message", text
+    return "id_message", undressed(text)
 
 
 def _lines_of_story(statistic: StatusStatistic) -> list[Line]:
@@ -184,11 +196,12 @@ GREENAPI: Entry[str, StatusStatistic] = Entry(
     url_option="--api-url",
     url_help="Where GREEN-API is; else it is GREEN_API_URL.",
     keys=Keys(
-        columns={"idmessage": str, "id_message": str, "id": str},
+        columns={"idmessage": undressed, "id_message": undressed, "id": undressed},
         shown_columns=("idMessage", "id_message", "id"),
         in_line=_id_message,
         of_argument=_id_message,
         column_of_bad="id_message",
+        is_id=lambda text: _WHATSAPP_ID.fullmatch(undressed(text)) is not None,
     ),
     key_in_words="GREEN-API's idMessage",
     columns=columns.GREENAPI,

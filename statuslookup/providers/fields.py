@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Container, Mapping
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import attrs
 from cattrs import Converter
@@ -156,7 +156,7 @@ def reader(
     for attribute in attrs.fields(cls):
         overrides.setdefault(attribute.name, override(omit=True))
     structure = make_dict_structure_fn(cls, converter, **overrides)  # type: ignore[arg-type] # cattrs types its own options and the overrides as one
-    make: Callable[..., ValueT] = cls
+    make = cast("Callable[..., ValueT]", cls)
     mandatory = {attribute.name for attribute in attrs.fields(cls) if attribute.default is attrs.NOTHING}
 
     def read_item(item: Any) -> ValueT:

@@ -27,14 +27,8 @@ _FIRST_PARTICIPANT = 11001234567
 _WID = "79876543210@c.us"
 _QUOTA_USED_UP = "Monthly quota has been exceeded. Please go to your personal account and change the tariff"
 
-_WORDS: Mapping[DeliveryState, str] = MappingProxyType(
-    {
-        DeliveryState.SENT: "sent",
-        DeliveryState.DELIVERED: "delivered",
-        DeliveryState.READ: "read",
-        DeliveryState.FAILED: "failed",
-    }
-)
+# Its words for them are these in lower case.
+_STATES = (DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.READ, DeliveryState.FAILED)
 
 
 @attrs.frozen
@@ -246,9 +240,9 @@ def _now() -> datetime:
 
 
 def _word(state: DeliveryState) -> str:
-    if state not in _WORDS:
-        raise ValueError(f"GREEN-API has no state {state!r}: use one of {', '.join(_WORDS)}")
-    return _WORDS[state]
+    if state not in _STATES:
+        raise ValueError(f"GREEN-API has no state {state!r}: use one of {', '.join(_STATES)}")
+    return state.lower()
 
 
 def _with_word(receipt: Receipt) -> Receipt:

@@ -55,7 +55,7 @@ def test_a_dash_as_output_is_stdout(url: str, tmp_path: Path, monkeypatch: pytes
 
 def test_digits_can_be_custom_ids(url: str) -> None:
     result = run_check(url, "-", "--custom-ids", "--format", "csv", input="3\n")
-    assert result.stdout.splitlines()[1] == ",3" + "," * 9
+    assert result.stdout.splitlines()[1] == ",3" + "," * 10
     assert result.exit_code == 1
 
 
@@ -218,7 +218,7 @@ def test_digits_as_custom_ids_are_only_smsfires(url: str) -> None:
     assert "--custom-ids is SMSFire's" in result.stderr
 
 
-def test_latin1_a_byte_order_mark_and_windows_lines(url: str, tmp_path: Path) -> None:
+def test_windows_1252_a_byte_order_mark_and_windows_lines(url: str, tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     source.write_bytes(b'\xef\xbb\xbfname;id\r\nJo\xe3o;1\r\n"a\r\nb";2\r\n')
     result = run_check(url, str(source))
@@ -226,7 +226,10 @@ def test_latin1_a_byte_order_mark_and_windows_lines(url: str, tmp_path: Path) ->
         ("João", "SENT"),
         ("a\r\nb", "REJECTED"),
     ]
-    assert "Line 2 is not UTF-8; such lines were read as Latin-1." in result.stderr
+    assert (
+        "Line 2 is not UTF-8; such lines were read as Windows-1252, others by --encoding NAME."
+        in result.stderr
+    )
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a disk that is always full")

@@ -28,16 +28,24 @@ def environment() -> Mapping[str, str]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-@pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
+@pytest.mark.parametrize(
+    ("name", "delimiter", "end", "encoding"),
+    [
+        ("out.jsonl", ",", "\n", "utf-8"),
+        ("out.csv", ";", "\r\n", "utf-8-sig"),
+        ("out.tsv", "|", "\r", "cp1252"),
+    ],
+)
 def test_a_check_killed_at_random_moments_ends_with_the_same_file(
-    served: str, tmp_path: Path, name: str
+    served: str, tmp_path: Path, name: str, delimiter: str, end: str, encoding: str
 ) -> None:
     numbers, chance = list(range(1, ROWS + 1)), random.Random(7)
     chance.shuffle(numbers)
     source, path, expected = tmp_path / "in.csv", tmp_path / name, tmp_path / f"whole.{name}"
-    source.write_text("id,note\n" + "".join(f'{id},"note\n{id}"\n' for id in numbers), encoding="utf-8")
+    rows = (f'{id}{delimiter}"=ã\n{id}"{end}' for id in numbers)
+    source.write_bytes((f"id{delimiter}note{end}" + "".join(rows)).encode(encoding))
     command = [sys.executable, "-m", "statuslookup", "check", "smsfire", str(source)]
-    command += ["--base-url", served, "--rate", "off", "-o"]
+    command += ["--base-url", served, "--rate", "off", *["--csv-safe"] * (name != "out.jsonl"), "-o"]
     subprocess.run([*command, str(expected)], env=environment(), check=True, capture_output=True)
     size, kills = expected.stat().st_size, 0
     moments = sorted(chance.randrange(size) for _ in range(KILLS))

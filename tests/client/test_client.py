@@ -7,16 +7,13 @@ import traceback
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import httpx
 import pytest
 
 from statuslookup import (
     AuthenticationError,
     ClosedError,
-    CustomId,
     GreenAPI,
     IncompleteError,
-    LookupTimeoutError,
     ProviderError,
     RateLimit,
     RejectedError,
@@ -61,12 +58,6 @@ async def test_an_answer_is_not_kept() -> None:
     async with client_of(server) as client:
         assert await client.get(1) == await client.get(1) == 10
     assert server.batches == [[1], [1]]
-
-
-@pytest.mark.parametrize("text", ["", "a b", "x" * 41, "ä", "a/b", "a\n"])
-async def test_a_bad_custom_id_is_refused_where_it_is_made(text: str) -> None:
-    with pytest.raises(ValueError, match="1 to 40"):
-        CustomId(text)
 
 
 @pytest.mark.parametrize("keys", ["12", b"12"])
@@ -284,20 +275,6 @@ async def test_a_bug_in_a_provider_ends_its_lookups(provider: type[Tens]) -> Non
         assert (stats.queued, stats.in_flight, other_tasks()) == (0, 0, set())
 
 
-class Forgetful(Tens):
-    def exchange(self, keys: Sequence[int]) -> Exchange[int, int]:
-        ends = yield from super().exchange(keys)
-        return {key: end for key, end in ends.items() if key != 2}
-
-
-async def test_a_key_that_a_provider_forgets_harms_no_neighbour() -> None:
-    async with client_of(FakeServer(), Forgetful(), timeout=None) as client:
-        one, two, three = await asyncio.gather(
-            *(client.get(key) for key in (1, 2, 3)), return_exceptions=True
-        )
-    assert (one, type(two), three) == (10, ProviderError, 30)
-
-
 async def test_an_error_of_a_limiter_ends_what_waits_for_it_and_nothing_else() -> None:
     server = FakeServer(latency=1.0)
     limiter = FakeLimiter()
@@ -346,16 +323,3 @@ async def test_a_request_that_is_cancelled_from_outside_before_it_began_ends_its
         with pytest.raises(ClosedError, match="cut off"):
             await lookup
         assert await client.get(1) == 10
-
-
-async def test_an_answer_that_never_comes_does_not_outlive_the_deadline() -> None:
-    class Silent(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            await asyncio.Event().wait()
-            raise AssertionError
-
-    async with client_of(Silent(), timeout=2.0) as client:
-        results = await asyncio.gather(client.get(1), client.get_many([1, 2]), return_exceptions=True)
-        assert [type(result) for result in results] == [LookupTimeoutError, IncompleteError]
-        assert now() == pytest.approx(1002.0, abs=0.05)
-    assert other_tasks() == set()

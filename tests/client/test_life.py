@@ -20,16 +20,19 @@ from statuslookup import (
     TokenBucket,
     WrongLoopError,
 )
-from tests.support.fakes import FakeServer, Tens, other_tasks, ticks
-from tests.support.lives import FAST, every_loop, listen, new_client
+from tests.support.fakes import FAST, FakeServer, Tens, new_client, other_tasks, ticks
 from tests.support.virtual_time import LoopClock
+
+every_loop = pytest.mark.every_loop
+quiet = pytest.mark.usefixtures("no_noise")
+
 
 # --- closing ------------------------------------------------------------------------------------------
 
 
+@quiet
 @every_loop
-async def test_full_and_part_filled_batches_on_every_loop(noise: list[dict[str, Any]]) -> None:
-    listen(noise)
+async def test_full_and_part_filled_batches_on_every_loop() -> None:
     server = FakeServer(latency=0.001)
     async with new_client(server, provider=Tens(max_batch=10, rate_limit=FAST)) as client:
         for _ in range(3):
@@ -42,9 +45,9 @@ async def test_full_and_part_filled_batches_on_every_loop(noise: list[dict[str, 
     assert other_tasks() == set()
 
 
+@quiet
 @every_loop
-async def test_opened_in_one_task_used_in_many_closed_in_another_twice(noise: list[dict[str, Any]]) -> None:
-    listen(noise)
+async def test_opened_in_one_task_used_in_many_closed_in_another_twice() -> None:
     server = FakeServer(latency=60.0)
     client = new_client(server, provider=Tens(max_batch=3, rate_limit=FAST))
     await asyncio.create_task(client.__aenter__())
@@ -65,9 +68,9 @@ async def test_opened_in_one_task_used_in_many_closed_in_another_twice(noise: li
     assert not server.is_closed
 
 
+@quiet
 @every_loop
-async def test_closing_while_only_a_timer_is_due(noise: list[dict[str, Any]]) -> None:
-    listen(noise)
+async def test_closing_while_only_a_timer_is_due() -> None:
     server = FakeServer()
     client: StatusClient[int, int] = StatusClient(Tens(), transport=server, linger=60.0)
     lookup = asyncio.create_task(client.get(1))
@@ -86,9 +89,9 @@ async def test_closing_before_anything_was_asked() -> None:
         pass
 
 
+@quiet
 @every_loop
-async def test_closing_in_the_same_iteration_as_an_answer(noise: list[dict[str, Any]]) -> None:
-    listen(noise)
+async def test_closing_in_the_same_iteration_as_an_answer() -> None:
     server = FakeServer(latency=0.0)
     for rounds in range(12):
         client = new_client(server)
@@ -148,7 +151,7 @@ async def test_a_close_that_is_cancelled_still_closes_the_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = OwnTransport(latency=60.0)
-    monkeypatch.setattr("statuslookup._http.sender._new_transport", lambda base_url: own)
+    monkeypatch.setattr("statuslookup._http.transports._new_transport", lambda base_url: own)
     client: StatusClient[int, int] = StatusClient(Tens(), linger=0.0)
     lookup = asyncio.create_task(client.get(1))
     await asyncio.sleep(0.01)
@@ -167,7 +170,7 @@ async def test_an_injected_transport_is_left_open_and_ones_own_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     injected, own = FakeServer(), OwnTransport()
-    monkeypatch.setattr("statuslookup._http.sender._new_transport", lambda base_url: own)
+    monkeypatch.setattr("statuslookup._http.transports._new_transport", lambda base_url: own)
     async with new_client(injected) as client:
         await client.get(1)
     assert not injected.is_closed
@@ -239,13 +242,10 @@ async def test_closing_ends_a_stream_that_waits_for_its_keys() -> None:
             await reader
 
 
+@quiet
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("seconds", [0.05, 60.0], ids=["while the reader is busy", "when they are given up"])
-async def test_keys_that_fail_after_the_reader_left_are_not_reported(
-    seconds: float, noise: list[dict[str, Any]]
-) -> None:
-    listen(noise)
-
+async def test_keys_that_fail_after_the_reader_left_are_not_reported(seconds: float) -> None:
     async def failing() -> AsyncIterator[int]:
         yield 0
         try:

@@ -10,8 +10,10 @@ import pytest
 import pytest_asyncio
 
 from statuslookup import ClosedError, StatusClient, WrongLoopError
-from tests.support.fakes import FakeServer, Tens, other_tasks
-from tests.support.lives import FAST, every_loop, listen, new_client
+from tests.support.fakes import FAST, FakeServer, Tens, listen, new_client, other_tasks
+
+every_loop = pytest.mark.every_loop
+
 
 # --- loops --------------------------------------------------------------------------------------------
 

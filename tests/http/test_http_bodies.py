@@ -14,9 +14,9 @@ import pytest
 from attrs import evolve
 
 from statuslookup import DecodeError, ProviderError, TransportError
-from statuslookup._http.sender import Sender
+from statuslookup._http import Sender
 from statuslookup._wire import Response
-from tests.support.senders import GET, MEBIBYTE, Stream, in_chunks, mocked, problem_of
+from tests.support.senders import GET, MEBIBYTE, Stream, answer_of, in_chunks, mocked, problem_of
 from tests.support.virtual_time import LoopClock
 
 pytestmark = pytest.mark.usefixtures("no_proxies")
@@ -29,7 +29,7 @@ def answering(*chunks: bytes, status: int = 200, **headers: str) -> Sender:
 
 @pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 429, 466, 499, 500, 599])
 async def test_every_status_is_an_answer(status: int) -> None:
-    response = await answering(b"bo", b"dy", status=status, Location="/elsewhere").send(GET)
+    response = await answer_of(answering(b"bo", b"dy", status=status, Location="/elsewhere"))
     assert response == Response(status, b"body")
 
 
@@ -39,12 +39,12 @@ async def test_a_compressed_body_is_expanded_however_it_is_cut(encoding: str) ->
     packed = gzip.compress(body)
     for size in (1, 7, len(packed)):
         chunks = [packed[start : start + size] for start in range(0, len(packed), size)]
-        assert (await answering(*chunks, Content_Encoding=encoding).send(GET)).content == body
+        assert (await answer_of(answering(*chunks, Content_Encoding=encoding))).content == body
 
 
 async def test_an_empty_body_needs_no_compression() -> None:
-    assert await answering(status=204, Content_Encoding="gzip").send(GET) == Response(204)
-    assert await answering(b"", status=204, Content_Encoding="gzip").send(GET) == Response(204)
+    assert await answer_of(answering(status=204, Content_Encoding="gzip")) == Response(204)
+    assert await answer_of(answering(b"", status=204, Content_Encoding="gzip")) == Response(204)
 
 
 @pytest.mark.parametrize("kept", [0.99, 0.9, 0.5])
@@ -73,11 +73,11 @@ async def test_an_encoding_that_was_not_asked_for_is_a_decode_error(encoding: st
 
 @pytest.mark.parametrize("encoding", ["identity", "IDENTITY"])
 async def test_identity_is_no_encoding(encoding: str) -> None:
-    assert (await answering(b"[]", Content_Encoding=encoding).send(GET)).content == b"[]"
+    assert (await answer_of(answering(b"[]", Content_Encoding=encoding))).content == b"[]"
 
 
 async def test_an_empty_encoding_is_no_encoding() -> None:
-    assert (await answering(b"[]", Content_Encoding="").send(GET)).content == b"[]"
+    assert (await answer_of(answering(b"[]", Content_Encoding=""))).content == b"[]"
 
 
 async def test_an_encoding_that_echoes_the_secret_is_not_quoted() -> None:
@@ -92,7 +92,7 @@ async def test_an_encoding_that_echoes_the_secret_is_not_quoted() -> None:
 async def test_a_status_that_says_no_is_an_answer_whatever_its_body(
     status: int, headers: dict[str, str]
 ) -> None:
-    response = await answering(b"not readable", status=status, Retry_After="3", **headers).send(GET)
+    response = await answer_of(answering(b"not readable", status=status, Retry_After="3", **headers))
     assert (response.status_code, response.retry_after) == (status, 3.0)
 
 
@@ -101,7 +101,7 @@ async def test_a_status_that_says_no_is_an_answer_whatever_its_body(
     [("7", 7.0), ("Sun, 06 Nov 1994 08:49:37 GMT", 1.0), ("soon", None), ("", None)],
 )
 async def test_retry_after_is_read_from_seconds_and_dates(header: str, seconds: float | None) -> None:
-    assert await answering(status=429, Retry_After=header).send(GET) == Response(429, b"", seconds)
+    assert await answer_of(answering(status=429, Retry_After=header)) == Response(429, b"", seconds)
 
 
 @pytest.mark.virtual_time
@@ -135,9 +135,9 @@ async def peak_of(sender: Sender) -> tuple[ProviderError, float]:
 
 async def test_a_body_of_exactly_16_mib_is_read() -> None:
     body = b" " * MEBIBYTE
-    assert len((await answering(*[body] * 16).send(GET)).content) == 16 * MEBIBYTE
+    assert len((await answer_of(answering(*[body] * 16))).content) == 16 * MEBIBYTE
     packed = gzip.compress(b" " * (16 * MEBIBYTE))
-    assert len((await answering(packed, Content_Encoding="gzip").send(GET)).content) == 16 * MEBIBYTE
+    assert len((await answer_of(answering(packed, Content_Encoding="gzip"))).content) == 16 * MEBIBYTE
 
 
 async def test_one_byte_more_is_a_decode_error() -> None:
@@ -159,7 +159,7 @@ async def test_a_request_may_expect_less_than_that() -> None:
             if more:
                 assert type(await problem_of(sender, request)) is DecodeError
             else:
-                assert (await sender.send(request)).content == body
+                assert (await answer_of(sender, request)).content == body
 
 
 async def test_an_endless_body_is_left_after_the_cap_and_closed() -> None:
@@ -204,7 +204,7 @@ async def test_what_follows_a_compressed_body_is_not_held() -> None:
     tracemalloc.start()
     try:
         with contextlib.suppress(DecodeError):
-            await sender.send(GET)
+            await answer_of(sender)
         peak = tracemalloc.get_traced_memory()[1] / MEBIBYTE
     finally:
         tracemalloc.stop()

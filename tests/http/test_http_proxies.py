@@ -12,9 +12,18 @@ import httpx
 import pytest
 
 from statuslookup import GreenAPI, StatusClient, TransportError
-from statuslookup._http import sender as http_room
+from statuslookup._http import progress
 from statuslookup._wire import Response
-from tests.support.senders import CANARY, GET, Server, mocked, new_sender, problem_at, problem_of, replying
+from tests.support.senders import (
+    CANARY,
+    Server,
+    answer_of,
+    mocked,
+    new_sender,
+    problem_at,
+    problem_of,
+    replying,
+)
 
 pytestmark = pytest.mark.usefixtures("no_proxies")
 
@@ -26,7 +35,7 @@ async def heads_at_proxy(monkeypatch: pytest.MonkeyPatch, base_url: str, **envir
             monkeypatch.setenv(name, value.replace("PROXY", f"127.0.0.1:{proxy.port}"))
         sender = new_sender(base_url)
         with contextlib.suppress(TransportError):
-            await sender.send(GET)
+            await answer_of(sender)
         await sender.aclose()
     return proxy.heads
 
@@ -86,7 +95,7 @@ async def test_the_other_schemes_proxy_is_not_used(monkeypatch: pytest.MonkeyPat
 
 async def test_a_transport_that_was_given_goes_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
-    assert await mocked(lambda _: httpx.Response(204)).send(GET) == Response(204)
+    assert await answer_of(mocked(lambda _: httpx.Response(204))) == Response(204)
 
 
 @pytest.mark.parametrize(
@@ -136,8 +145,7 @@ async def test_failures_of_tls_behind_a_proxy_do_not_use_connections_up(
         await server.read_head(reader)
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nno TLS")
 
-    server = Server(serve)
-    async with server:
+    async with Server(serve) as server:
         monkeypatch.setenv("HTTPS_PROXY", server.url)
         sender = new_sender("https://api.test")
         async with asyncio.timeout(60):
@@ -170,7 +178,7 @@ async def test_a_socks_proxy_that_never_answers_is_given_up_and_costs_no_connect
     module = importlib.import_module("httpcore._async.socks_proxy")
     monkeypatch.setattr(module, "socksio", socksio)
     monkeypatch.setattr("httpcore.AsyncSOCKSProxy", module.AsyncSOCKSProxy)
-    monkeypatch.setattr(http_room, "_BEGIN_WITHIN", 0.2)
+    monkeypatch.setattr(progress, "_BEGIN_WITHIN", 0.2)
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

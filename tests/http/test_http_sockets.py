@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from statuslookup import TransportError
-from statuslookup._http import sender as http_room
+from statuslookup._http import progress
 from statuslookup._wire import Response
 from tests.support.senders import (
     BY_PATH,
@@ -17,10 +17,13 @@ from tests.support.senders import (
     GET,
     POST,
     Server,
+    answer_of,
+    drip,
     new_sender,
     problem_at,
     problem_of,
     replying,
+    wait_for_ever,
 )
 
 pytestmark = pytest.mark.usefixtures("no_proxies")
@@ -31,7 +34,7 @@ async def test_the_secret_arrives_on_the_wire() -> None:
     async with replying(EMPTY, EMPTY, EMPTY) as server:
         sender = new_sender(server.url)
         for request in (GET, POST, BY_PATH):
-            assert await sender.send(request) == Response(204)
+            assert await answer_of(sender, request) == Response(204)
         await sender.aclose()
     by_header, posted, by_path = server.heads
     assert by_header.startswith(b"GET /status/1 HTTP/1.1\r\n")
@@ -47,7 +50,7 @@ async def test_an_answer_says_whether_a_connection_was_opened_for_it() -> None:
     closing = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
     async with replying(EMPTY, closing, EMPTY) as server:
         sender = new_sender(server.url)
-        opened = [(await sender.send(GET)).opened_connection for _ in range(3)]
+        opened = [(await answer_of(sender)).opened_connection for _ in range(3)]
         await sender.aclose()
     assert opened == [True, False, True]
 
@@ -57,7 +60,7 @@ async def test_an_error_whose_words_break_off_is_that_error(status: int) -> None
     reply = f"HTTP/1.1 {status} No\r\nContent-Length: 10\r\nRetry-After: 20\r\n\r\n[1".encode()
     async with replying(reply) as server:
         sender = new_sender(server.url)
-        assert await sender.send(GET) == Response(status, b"", 20.0)
+        assert await answer_of(sender) == Response(status, b"", 20.0)
         await sender.aclose()
 
 
@@ -66,7 +69,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
         reply = f"HTTP/1.1 302 Found\r\nLocation: {trap.url}/\r\nContent-Length: 0\r\n\r\n".encode()
         async with replying(reply) as server:
             sender = new_sender(server.url)
-            assert (await sender.send(GET)).status_code == 302
+            assert (await answer_of(sender)).status_code == 302
             await sender.aclose()
         assert (len(server.heads), trap.connections) == (1, 0)
 
@@ -100,8 +103,7 @@ async def test_a_connection_that_is_reset_is_no_answer() -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
 
-    server = Server(serve)
-    async with server:
+    async with Server(serve) as server:
         assert "broke" in str(await problem_at(server.url))
 
 
@@ -123,40 +125,29 @@ async def test_a_server_without_tls_is_a_tls_failure() -> None:
     assert CANARY.encode() not in b"".join(sent)
 
 
-async def drip(server: "Server", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer with one header after the other, and never with the last."""
-    await server.read_head(reader)
-    writer.write(b"HTTP/1.1 200 OK\r\n")
-    for number in range(500):
-        writer.write(b"X-%d: 1\r\n" % number)
-        await writer.drain()
-        await asyncio.sleep(0.02)
-
-
 async def test_headers_that_drip_are_given_up_and_cost_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_room, "_READ_WITHIN", 0.2)
+    monkeypatch.setattr(progress, "_READ_WITHIN", 0.2)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if server.connections == 1:
-            await drip(server, reader, writer)
+            await drip(reader, writer)
         await server.read_head(reader)
         writer.write(EMPTY)
 
-    server = Server(serve)
-    async with server:
+    async with Server(serve) as server:
         transport = httpx.AsyncHTTPTransport(verify=False, limits=httpx.Limits(max_connections=1))
         sender = new_sender(server.url, transport)
         error = await problem_of(sender)
         assert type(error) is TransportError
         assert "the answer was not read within 0.2 s" in str(error)
         async with asyncio.timeout(5):
-            assert await sender.send(GET) == Response(204)
+            assert await answer_of(sender) == Response(204)
         await transport.aclose()
     assert server.connections == 2
 
 
 async def test_headers_and_body_share_the_time_to_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_room, "_READ_WITHIN", 1.0)
+    monkeypatch.setattr(progress, "_READ_WITHIN", 1.0)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await server.read_head(reader)
@@ -165,13 +156,12 @@ async def test_headers_and_body_share_the_time_to_read(monkeypatch: pytest.Monke
         await asyncio.sleep(0.7)
         writer.write(b"]")
 
-    server = Server(serve)
-    async with server:
+    async with Server(serve) as server:
         assert "not read within 1 s" in str(await problem_at(server.url))
 
 
 async def test_the_time_to_read_does_not_count_while_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_room, "_READ_WITHIN", 0.2)
+    monkeypatch.setattr(progress, "_READ_WITHIN", 0.2)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await server.read_head(reader)
@@ -179,18 +169,13 @@ async def test_the_time_to_read_does_not_count_while_it_connects(monkeypatch: py
         await asyncio.sleep(0.5)
         writer.write(b"no TLS")
 
-    server = Server(serve)
-    async with server:
+    async with Server(serve) as server:
         monkeypatch.setenv("HTTPS_PROXY", server.url)
         assert "TLS failed" in str(await problem_at("https://api.test"))
 
 
 @pytest.mark.virtual_time
 async def test_a_transport_that_traces_nothing_and_never_answers_is_given_up() -> None:
-    async def wait_for_ever(request: httpx.Request) -> httpx.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
-
     started_at = asyncio.get_running_loop().time()
     error = await problem_of(new_sender("https://api.test", httpx.MockTransport(wait_for_ever)))
     assert type(error) is TransportError
@@ -217,14 +202,14 @@ async def test_which_steps_have_a_bound_of_ours(
     async def stand_still_after_the_steps(request: httpx.Request) -> httpx.Response:
         for step in steps:
             await asyncio.sleep(50)
-            await request.extensions["trace"](step, {"stream": None})
+            await request.extensions["trace"](step, {"stream": None, "request": request})
         await asyncio.sleep(1000)
         return httpx.Response(204)
 
     sender = new_sender("https://api.test", httpx.MockTransport(stand_still_after_the_steps))
     started_at = asyncio.get_running_loop().time()
     if within is None:
-        assert await sender.send(GET) == Response(204)
+        assert await answer_of(sender) == Response(204)
     else:
         assert text in str(await problem_of(sender))
         counted_from = 0 if steps[0].startswith("http11.send") else 50 * len(steps)

@@ -3,9 +3,11 @@
 import copy
 import math
 import pickle
+import sys
 import time
 from collections.abc import Iterator
 from email.utils import format_datetime, formatdate
+from types import FrameType
 
 import attrs
 import pytest
@@ -35,6 +37,16 @@ def test_a_secret_is_revealed_on_request_only() -> None:
     for shown in (repr(secret), str(secret), f"{secret}", "%s" % secret, ascii(secret), repr([secret])):  # noqa: UP031 # one of the ways to show it
         assert "canary" not in shown
         assert PLACEHOLDER in shown
+
+
+def test_no_frame_holds_the_text_while_it_is_revealed() -> None:
+    secret, frames, before = Secret("canary"), list[FrameType](), sys.gettrace()
+    sys.settrace(lambda frame, event, argument: frames.append(frame))
+    try:
+        secret.reveal()
+    finally:
+        sys.settrace(before)
+    assert frames == []
 
 
 def test_a_secret_is_not_pickled_or_copied() -> None:

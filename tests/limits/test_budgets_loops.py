@@ -205,7 +205,7 @@ async def test_a_client_that_cannot_be_opened_has_no_part(monkeypatch: pytest.Mo
     def fail(base_url: str) -> httpx.AsyncBaseTransport:
         raise ImportError("no socksio")
 
-    monkeypatch.setattr("statuslookup._http.sender._new_transport", fail)
+    monkeypatch.setattr("statuslookup._http.transports._new_transport", fail)
     client: StatusClient[int, int] = StatusClient(tens())
     for _ in range(2):
         with pytest.raises(TransportError):

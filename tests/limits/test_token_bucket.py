@@ -6,16 +6,8 @@ from itertools import pairwise
 import pytest
 
 from statuslookup import RateLimit, TokenBucket
-from tests.support.turns import (
-    FOUND,
-    LOST,
-    TWO_A_SECOND,
-    enter,
-    journal,
-    queue,
-    run_what_is_ready,
-    too_many,
-)
+from tests.support.fakes import ticks
+from tests.support.turns import FOUND, LOST, TWO_A_SECOND, enter, journal, queue, too_many
 from tests.support.virtual_time import LoopClock, ManualClock, VirtualTimeLoop
 
 virtual_time = pytest.mark.virtual_time
@@ -88,7 +80,7 @@ async def test_a_task_that_runs_late_is_granted_its_slot_when_it_runs() -> None:
     clock.advance(0.5)
     # Something blocks the loop between the turn and the task whose turn it is.
     clock.advance(2.0)
-    await run_what_is_ready()
+    await ticks()
     assert [waiter.done() for waiter in waiters] == [True, False]
     assert bucket.stats().frozen_for == pytest.approx(0.5)
     clock.advance(0.5)
@@ -104,7 +96,7 @@ async def test_nobody_passes_a_waiter_whose_turn_has_come_but_who_did_not_run_ye
     overtaker = enter(bucket)
     overtaker.send(None)
     assert bucket.stats().waiting == 2
-    await run_what_is_ready()
+    await ticks()
     assert waiter.done()
     overtaker.close()
     assert bucket.stats().waiting == 0
@@ -180,7 +172,7 @@ async def test_a_waiter_cancelled_in_the_moment_of_its_turn_passes_it_on() -> No
     waiters = await queue(bucket, 3)
     clock.advance(0.5)
     waiters[0].cancel()
-    await run_what_is_ready()
+    await ticks()
     assert [waiter.done() for waiter in waiters] == [True, True, False]
     assert waiters[0].cancelled()
     assert bucket.stats().in_flight == 1
@@ -198,7 +190,7 @@ async def test_the_last_waiter_cancelled_in_the_moment_of_its_turn_leaves_the_sl
     [waiter] = await queue(bucket, 1)
     clock.advance(0.5)
     waiter.cancel()
-    await run_what_is_ready()
+    await ticks()
     stats = bucket.stats()
     assert (stats.waiting, stats.in_flight, stats.frozen_for, clock.timers) == (0, 0, 0.0, 0)
     await enter(bucket)
@@ -214,7 +206,7 @@ async def test_there_is_one_timer_while_somebody_waits_and_none_otherwise() -> N
     slot.done(FOUND)
     assert (clock.timers, bucket.stats().waiting) == (1, 3)
     clock.advance(0.499)
-    await run_what_is_ready()
+    await ticks()
     assert (clock.timers, waiters[0].done()) == (1, False)
     for waiter in waiters:
         waiter.cancel()

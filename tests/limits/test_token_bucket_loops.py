@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from statuslookup import Pacing, RateLimit, Slot, TokenBucket, WrongLoopError
-from tests.support.turns import FOUND, TWO_A_SECOND, enter, queue, run_what_is_ready, too_many
+from tests.support.fakes import ticks
+from tests.support.turns import FOUND, TWO_A_SECOND, enter, queue, too_many
 from tests.support.virtual_time import ManualClock
 
 
@@ -83,7 +84,7 @@ def test_a_bucket_is_not_lost_with_a_loop_that_was_closed_in_the_middle() -> Non
 
     async def leave_them() -> None:
         held = asyncio.create_task(hold())
-        await run_what_is_ready()
+        await ticks()
         assert not held.done()
         left.extend([held, *await queue(bucket, 2)])
 
@@ -94,7 +95,7 @@ def test_a_bucket_is_not_lost_with_a_loop_that_was_closed_in_the_middle() -> Non
         # What was under way may have been counted until now.
         assert stats.frozen_for == pytest.approx(0.5)
         clock.advance(0.5)
-        await run_what_is_ready()
+        await ticks()
         assert [waiter.done() for waiter in waiters] == [True, False]
         clock.advance(0.2)
         left.clear()

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statuslookup import Pacing, ProviderError, Response, TokenBucket
-from tests.support.turns import FOUND, LOST, TWO_A_SECOND, now, take_turns, too_many
+from tests.support.fakes import now
+from tests.support.turns import FOUND, LOST, TWO_A_SECOND, take_turns, too_many
 from tests.support.virtual_time import LoopClock, VirtualTimeLoop
 
 

@@ -145,6 +145,14 @@ def test_only_what_is_in_doubt_is_asked_again() -> None:
     assert exchange.ids[CustomId("never")] is None
 
 
+def test_what_alone_is_in_doubt_is_asked_again_undivided() -> None:
+    settled, often = [item(id) for id in range(100)], CustomId("often")
+    full = ok(*settled, *repeated("often", 100, 1000))
+    dialogue = Dialogue([*range(100), often], in_turn(full, ok(*repeated("often", 150, 1000))))
+    assert [len(keys_of(request)) for request in dialogue.requests] == [101, 1]
+    assert dialogue.ids[often] == 1149
+
+
 def test_a_full_response_that_says_nothing_new_is_divided() -> None:
     server = ModelServer([*repeated("a", 150, 0), *repeated("b", 150, 1000)], seed=2)
     exchange = Dialogue([CustomId("a"), CustomId("b")], server.answer)

@@ -280,14 +280,8 @@ def test_a_message_that_smsfire_could_not_have_is_refused() -> None:
         (MessageStatus(id=text), "TypeError: the id of a message is an int, not str"),
         (MessageStatus(id=-1), "ValueError: the id of a message must be 0 or more, not -1"),
         (MessageStatus(id=1, custom_id="no spaces"), "ValueError: a customId has 1 to 40"),
-        (
-            MessageStatus(id=1, sent_date=datetime(2026, 1, 1)),
-            "ValueError: the dates of a message",
-        ),
-        (
-            MessageStatus(id=1, status_date=datetime(2026, 1, 1)),
-            "ValueError: the dates of a message",
-        ),
+        (MessageStatus(id=1, sent_date=datetime(2026, 1, 1)), "ValueError: the dates of a message"),
+        (MessageStatus(id=1, status_date=datetime(2026, 1, 1)), "ValueError: the dates of a message"),
     ]
     for message, expected in refusals:
         assert refusal(sandbox.add, message).startswith(expected)
@@ -313,10 +307,7 @@ def test_a_wrong_argument_says_what_to_do() -> None:
             {"rate_limit": RateLimit(1.5), "counting": "sliding_window"},
             "ValueError: a sliding_window counts whole",
         ),
-        (
-            {"counting": "leaky"},
-            "ValueError: counting is one of fixed_window, sliding_window, spacing",
-        ),
+        ({"counting": "leaky"}, "ValueError: counting is one of fixed_window, sliding_window, spacing"),
         ({"latency": "1"}, "TypeError: latency is a number of seconds, not str"),
         ({"latency": True}, "TypeError: latency is a number of seconds, not bool"),
         ({"latency": -1}, "ValueError: latency must be 0 or more and finite, not -1"),

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from attrs import evolve
+
 from statuslookup import (
     ClosedError,
     CustomId,
@@ -231,6 +233,8 @@ class Chaos:
         truth = server.truth
         earliest, latest = truth.code_at(index, arrived_at), truth.code_at(index, answered_at)
         possible = [truth.expected(index, code, request) for code in range(earliest, latest + 1)]
+        if status.problems:
+            possible = [evolve(each, status_date=None, problems=status.problems) for each in possible]
         if status not in possible:
             self._complain(f"{number}: {key!r} is {status}, but true was one of {possible}")
         if request <= given_before:

@@ -44,6 +44,11 @@ class Fault(StrEnum):
     DOUBLED = "items doubled"
     FOREIGN = "foreign items added"
     BAD_ITEM = "one item unreadable"
+    BAD_DATE = "one date unreadable"
+    OTHERS = "about others, and about nobody who was asked for"
+    MARKED = "a byte order mark before the body"
+    FORBIDDEN = "403 of a firewall"
+    HUNG = "held for a second, then dropped"
     CUT_OFF = "more than 200 items, cut off"
 
 
@@ -59,7 +64,10 @@ _DECK: Final = (
     + [Fault.GARBAGE]
     + [Fault.NOT_HTTP]
     + [Fault.HALF_BODY] * 2
+    + [Fault.FORBIDDEN]
 )
+_HUNG_EVERY: Final = 50
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 # Every 400 requests, the server is out of order for 30, which uses up anybody's retries. A short run makes
 # hardly more than a hundred.
 _OUTAGE_EVERY: Final = 400
@@ -252,8 +260,13 @@ class ChaosServer:
         keys, is_path = await self._read(head, reader)
         if number % _OUTAGE_EVERY in _OUTAGE:
             fault = Fault.SERVER_ERROR if chance() < 0.5 else Fault.DROPPED_AFTER
+        if number % _HUNG_EVERY == _HUNG_EVERY // 2:
+            fault = Fault.HUNG
         self.faults[fault] += 1
         self._advance(keys)
+        if fault is Fault.HUNG:
+            await asyncio.sleep(1)
+            return False
         if fault is Fault.DROPPED_AFTER:
             if chance() < 0.5:
                 writer.transport.abort()
@@ -263,7 +276,7 @@ class ChaosServer:
             return False
         if fault is Fault.DELAYED:
             await asyncio.sleep(0.005 + 0.095 * chance())
-        if fault in (Fault.SERVER_ERROR, Fault.REJECTED, Fault.REJECTED_WITH_ADVICE):
+        if fault in (Fault.SERVER_ERROR, Fault.REJECTED, Fault.REJECTED_WITH_ADVICE, Fault.FORBIDDEN):
             writer.write(self._refusal(fault))
         elif fault is Fault.GARBAGE:
             self._write_garbage(writer)
@@ -309,17 +322,17 @@ class ChaosServer:
                 if index is not None:
                     self.truth.advance(index)
 
-    def _item(self, index: int, number: int, *, is_bad: bool = False) -> str:
+    def _item(self, index: int, number: int, bad: Fault | None = None) -> str:
         truth = self.truth
         code = truth.code(index)
+        date = "yesterday" if bad is Fault.BAD_DATE else WIRE_DATES[code]
         custom_id = truth.custom_id(index)
-        said = '"soon"' if is_bad else code
         return (
             f'{{"instanceToken":"{number}","id":{index + 1},'
             + ("" if custom_id is None else f'"customId":"{custom_id}",')
             + f'"messageType":"TEXT","country":"55","phone":"55{index:011d}",'
-            f'"statusCode":{said},"statusName":"{NAMES[code]}",'
-            f'"statusDate":"{WIRE_DATES[code]}","sentDate":"{WIRE_DATES[0]}"}}'
+            f'"statusCode":{"[]" if bad is Fault.BAD_ITEM else code},"statusName":"{NAMES[code]}",'
+            f'"statusDate":"{date}","sentDate":"{WIRE_DATES[0]}"}}'
         )
 
     def _content(self, keys: list[MessageKey], number: int, *, is_path: bool) -> bytes:
@@ -327,11 +340,18 @@ class ChaosServer:
         chance, faults = self._random.random, self.faults
         # Who asks for a message by both of its names is told once.
         found = list(dict.fromkeys(index for index in map(self.truth.index_of, keys) if index is not None))
+        if found and chance() < 0.03:
+            faults[Fault.OTHERS] += 1
+            others = self._random.sample(range(self.truth.messages), k=10)
+            return (
+                f"[{','.join(self._item(index, number) for index in others if index not in found)}]".encode()
+            )
         items = [self._item(index, number) for index in found]
-        if items and chance() < 0.1:
-            faults[Fault.BAD_ITEM] += 1
-            victim = self._random.randrange(len(items))
-            items[victim] = self._item(found[victim], number, is_bad=True)
+        for bad in (Fault.BAD_ITEM, Fault.BAD_DATE):
+            if items and chance() < 0.1:
+                faults[bad] += 1
+                victim = self._random.randrange(len(items))
+                items[victim] = self._item(found[victim], number, bad)
         if items and chance() < 0.35:
             faults[Fault.DOUBLED] += 1
             # Some are said twice, and the second time may already say more.
@@ -350,15 +370,20 @@ class ChaosServer:
         if len(items) > MAX_ITEMS:
             faults[Fault.CUT_OFF] += 1
             del items[MAX_ITEMS:]
-        if is_path and len(items) == 1:
-            return items[0].encode()
-        return f"[{','.join(items)}]".encode() if items else b""
+        if not items:
+            return b""
+        mark = _BYTE_ORDER_MARK if chance() < 0.1 else b""
+        faults[Fault.MARKED] += bool(mark)
+        return mark + (items[0] if is_path and len(items) == 1 else f"[{','.join(items)}]").encode()
 
     def _refusal(self, fault: Fault) -> bytes:
         if fault is Fault.SERVER_ERROR:
             return _head(self._random.choice(("500", "502", "503", "504", "499")), 0)
         if fault is Fault.REJECTED:
             return _head("429", 0)
+        if fault is Fault.FORBIDDEN:
+            page = b"<html><h1>Forbidden</h1></html>"
+            return _head("403", len(page), kind="text/html") + page
         date = format_datetime(datetime.now(UTC) + timedelta(seconds=1), usegmt=True)
         advice = self._random.choice(("0", "1", date, "soon"))
         return _head("429", 0, f"Retry-After: {advice}\r\n")
@@ -399,7 +424,7 @@ class ChaosServer:
         return True
 
 
-def _head(status: str, length: int | None, fields: str = "") -> bytes:
+def _head(status: str, length: int | None, fields: str = "", *, kind: str = "application/json") -> bytes:
     if length is not None:
         fields += f"Content-Length: {length}\r\n"
-    return f"HTTP/1.1 {status} Chaos\r\nContent-Type: application/json\r\n{fields}\r\n".encode()
+    return f"HTTP/1.1 {status} Chaos\r\nContent-Type: {kind}\r\n{fields}\r\n".encode()

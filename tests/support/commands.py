@@ -35,9 +35,9 @@ def ids(count: int) -> str:
     return "".join(f"{id}\n" for id in range(1, count + 1))
 
 
-def check(*arguments: str, url: str, **options: Any) -> "subprocess.Popen[str]":
+def check(*arguments: str, url: str, rate: str = "off", **options: Any) -> "subprocess.Popen[str]":
     env = environment(**CREDENTIALS)
-    return start("check", "smsfire", *arguments, "--base-url", url, "--rate", "off", env=env, **options)
+    return start("check", "smsfire", *arguments, "--base-url", url, "--rate", rate, env=env, **options)
 
 
 def show(*arguments: str, stdin: int = subprocess.DEVNULL, **changes: str) -> AbstractContextManager[Any]:

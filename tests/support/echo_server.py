@@ -258,6 +258,30 @@ PATHS: dict[str, tuple[Behaviour, type[object]]] = {
 }
 
 
+def tunnel_to(target: Server) -> Behaviour:
+    """Be a proxy that lets everything through to the target, and keeps what it saw."""
+
+    def pump(source: socket.socket, sink: socket.socket, keep: list[bytes]) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                keep.append(data)
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def behave(connection: Connection) -> None:
+        connection.read()
+        connection.sock.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", target.port), timeout=10) as upstream:
+            heads = connection.server.heads
+            back = threading.Thread(target=pump, args=(upstream, connection.sock, heads), daemon=True)
+            back.start()
+            pump(connection.sock, upstream, heads)
+            back.join(10)
+
+    return behave
+
+
 def new_tls(folder: Path) -> ssl.SSLContext:
     """Return a server's context for localhost, whose authority nobody trusts, and leave that as a file."""
     authority = trustme.CA()

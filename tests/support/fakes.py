@@ -11,6 +11,8 @@ from statuslookup._wire import Request, Secret
 from statuslookup.providers.base import Exchange, error_of
 from tests.support.virtual_time import LoopClock
 
+FAST = RateLimit(200)
+
 
 class Tens:
     """A provider whose answer to a key is ten times the key."""
@@ -107,6 +109,17 @@ def client_of(
     """Return a client of ``Tens`` in virtual time that does not linger."""
     options = {"clock": LoopClock(), "linger": 0.0, **options}
     return StatusClient(provider or Tens(), transport=server, **options)
+
+
+def new_client(server: httpx.AsyncBaseTransport, **options: Any) -> StatusClient[int, int]:
+    """Return a client in real time, with a limit that costs a test nothing."""
+    provider = options.pop("provider", None) or Tens(rate_limit=FAST)
+    return StatusClient(provider, transport=server, linger=0.0, **options)
+
+
+def listen(noise: list[dict[str, Any]]) -> None:
+    """Write down what the running loop reports by itself."""
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
 
 
 def bucket(requests: float = 2) -> TokenBucket:

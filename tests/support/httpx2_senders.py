@@ -1,15 +1,19 @@
-"""What sends one request over a transport of httpx2's."""
+"""What sends one request over a transport of httpx2's, and a mark for tests that say the same of both."""
 
 import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
 
+import httpx
 import httpx2
+import pytest
 
-from statuslookup._http.sender import Sender, Transport
+from statuslookup._http import Sender, Transport
 from statuslookup._wire import Secret
 from tests.support.senders import CANARY, Serve
+
+BOTH_LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 
 
 def new_sender(transport: Transport, base_url: str = "https://api.test/v2") -> Sender:

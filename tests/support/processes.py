@@ -47,7 +47,7 @@ def finish(process: "subprocess.Popen[str]", *, within: float = 60) -> tuple[int
     return process.returncode, output, errors
 
 
-def read_terminal(terminal: int, until: str = "") -> str:
+def read_terminal(terminal: int, until: str = "", *, encoding: str = "utf-8") -> str:
     """Return what a terminal shows up to a text, or up to its end."""
     shown = b""
     while not until or until.encode() not in shown:
@@ -59,7 +59,7 @@ def read_terminal(terminal: int, until: str = "") -> str:
         if not chunk:
             break
         shown += chunk
-    return shown.decode()
+    return shown.decode(encoding)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from statuslookup import ProviderError, TransportError
-from statuslookup._http.sender import Sender
-from statuslookup._wire import Request, Secret
+from statuslookup._http import Progress, Sender
+from statuslookup._wire import Request, Response, Secret
 
 MEBIBYTE = 2**20
 CANARY = "Y2FuYXJ5"
@@ -58,12 +58,16 @@ async def in_chunks(*chunks: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
+async def answer_of(sender: Sender, request: Request = GET) -> Response:
+    return await sender.send(request, Progress())
+
+
 async def problem_of(sender: Sender, request: Request = GET) -> ProviderError:
     """Return the error of a request; nothing may hang on to it."""
     with pytest.raises(ProviderError) as caught:
-        await sender.send(request)
+        await answer_of(sender, request)
     error = caught.value
-    assert error.__cause__ is None
+    assert type(error) is ProviderError or error.__cause__ is None
     assert error.__context__ is None
     assert not hasattr(error, "__notes__")
     assert str(error).startswith("P: ")
@@ -120,6 +124,21 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+
+async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer with one header after the other, and never with the last."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\n")
+    for number in range(500):
+        writer.write(b"X-%d: 1\r\n" % number)
+        await writer.drain()
+        await asyncio.sleep(0.02)
+
+
+async def wait_for_ever(request: httpx.Request) -> httpx.Response:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 def replying(*replies: bytes) -> Server:

@@ -15,7 +15,7 @@ from tests.support.fakes import Tens
 
 def budgets() -> list[object]:
     """Return the budgets that have a client somewhere."""
-    return [budget for budget, shared in register._budgets.items() if any(s.limits for s in shared.shares)]
+    return [budget for budget, shares in register._budgets.items() if any(s.limits for s in shares)]
 
 
 def tens(budget: object = "tens", rate_limit: RateLimit | None = RateLimit(2)) -> Tens:  # noqa: B008 # frozen

@@ -6,6 +6,7 @@ from typing import Any
 
 from statuslookup import ProviderError, RateLimit, Response, Slot, TokenBucket, TransportError
 from statuslookup._limits.pacer import Grant, Pacer
+from tests.support.fakes import now, ticks
 from tests.support.virtual_time import LoopClock
 
 TWO_A_SECOND = RateLimit(2, per=1.0)
@@ -50,10 +51,6 @@ class Driver:
         return self.pacer.next_at - self.now
 
 
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
 class Journal:
     """Starts requests behind a bucket, and writes down when each one got its slot."""
 
@@ -86,14 +83,9 @@ async def enter(bucket: TokenBucket) -> Slot:
     return await bucket.slot().__aenter__()
 
 
-async def run_what_is_ready() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
 async def queue(bucket: TokenBucket, waiters: int) -> list[asyncio.Task[Slot]]:
     tasks = [asyncio.create_task(enter(bucket)) for _ in range(waiters)]
-    await run_what_is_ready()
+    await ticks()
     assert bucket.stats().waiting == waiters
     return tasks
 

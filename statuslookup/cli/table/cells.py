@@ -4,7 +4,7 @@ import csv
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
-_MOST_OPEN_CHARACTERS = 2**17
+MOST_OPEN_CHARACTERS = 2**17
 _MOST_CELL_CHARACTERS = 2**31 - 1
 _WHAT_TO_DO = 'close it, or write a quote inside quotes as ""'
 
@@ -47,7 +47,7 @@ class RecordLines:
 
     def __next__(self) -> str:
         # Every row after a stray quote is lost up to here, so this is far less than a reader could hold.
-        if self._open_characters > _MOST_OPEN_CHARACTERS:
+        if self._open_characters > MOST_OPEN_CHARACTERS:
             raise OpenQuoteError
         self._asked += 1
         line = next(self._lines)

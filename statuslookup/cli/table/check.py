@@ -2,20 +2,18 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from itertools import chain
-from typing import Generic
+from typing import Any, Generic
 
 from attrs import define
 
 from ..._client import StatusClient
 from ..._model import AnswerT, KeyT, Outcome
 from ...errors import StatusLookupError, TransportError
-from .lines import InputError
 from .reading import chunks_of
-from .results import Results
-from .resume import Resumed
+from .results import ERROR, Results
+from .resume import Resumed, ResumeError
 from .rows import Input, Row
 from .sinks import Sink
 
@@ -37,9 +35,10 @@ class Check(Generic[KeyT, AnswerT]):
     Memory is bounded: rows are read as the lookups go on, and no more than ten thousand are looked up or
     wait for their turn in the output.
     What shows that all further lookups would fail too (the credentials, the quota, a provider that cannot
-    be reached) ends the check, and is not written; a later check can go on from there. Lookups that are late,
-    or that the provider failed, show it if their keys are more than one request's ``batch`` with no answer
-    between them; until that is decided, their rows are held back.
+    be reached) ends the check, and is not written; a later check can go on from there. So do failures of many
+    keys in a row, without one answer between them: more than one request's ``batch`` that were late or that
+    the provider failed, or three batches, ten keys at least, that failed in whatever way. Until that is
+    decided, their rows are held back.
     """
 
     def __init__(
@@ -60,6 +59,8 @@ class Check(Generic[KeyT, AnswerT]):
         """How far the input is done."""
         self.written = self.tally.before
         """How many rows are in the output."""
+        self.contradicted = 0
+        """How many rows have other keys than the message that they are about."""
         self._source = source
         self._results = results
         self._sink = sink
@@ -73,9 +74,10 @@ class Check(Generic[KeyT, AnswerT]):
         self._ready: list[bytes] = []
         self._is_flush_due = False
         self._problem: OSError | None = None
-        # A single key tells little.
-        self._most_doubtful = max(batch, 10)
-        self._doubtful: dict[KeyT, list[tuple[_Place[KeyT], StatusLookupError]]] = {}
+        # A single key tells little. What may pass was asked again for long already.
+        self._most_transient, self._most_failed = max(batch, 10) + 1, max(3 * batch, 10)
+        self._failed_in_a_row: set[KeyT] = set()
+        self._doubtful: list[tuple[_Place[KeyT], StatusLookupError]] = []
         self._has_answers = False
 
     async def run(self, client: StatusClient[KeyT, AnswerT]) -> None:
@@ -99,18 +101,22 @@ class Check(Generic[KeyT, AnswerT]):
         async with aclosing(chunks_of(self._source, may_block=self._may_block)) as chunks:
             async for chunk in chunks:
                 for row in chunk:
-                    if self._resumed.has(row, number):
+                    if self._resumed.has(row, number, self._as_written):
                         self.bytes_done = row.end
                     elif (key := self._key_to_ask(await self._new_place(row))) is not None:
                         yield key
                     number += 1
                 if self._problem is not None:
                     return
-        if number < self._resumed.rows:
-            raise InputError("it has more rows than this input")
+        if self._resumed.left:
+            raise ResumeError("it has more rows than this input")
+
+    def _as_written(self, row: Row[KeyT]) -> Mapping[str, Any]:
+        encoding = self._sink.encoding
+        return encoding.decode(encoding.encode(self._results.skipped(row)))
 
     async def _new_place(self, row: Row[KeyT]) -> _Place[KeyT]:
-        while self._places >= _MOST_WAITING:
+        while self._places >= _MOST_WAITING or self._is_probing:
             self._has_capacity.clear()
             await self._has_capacity.wait()
         self._places += 1
@@ -118,6 +124,12 @@ class Check(Generic[KeyT, AnswerT]):
         if not self._results.with_line:
             self._in_order.append(place)
         return place
+
+    @property
+    def _is_probing(self) -> bool:
+        """True while no key was answered yet, and as many were asked for as can show that none will be."""
+        asked = len(self._waiting) + len(self._failed_in_a_row)
+        return not self._has_answers and asked >= self._most_failed
 
     def _key_to_ask(self, place: _Place[KeyT]) -> KeyT | None:
         """Return the key of the row, or finish the row if it needs no lookup."""
@@ -143,33 +155,38 @@ class Check(Generic[KeyT, AnswerT]):
         place = places.popleft()
         if not places:
             del self._waiting[outcome.key]
-        if error is not None and error.is_transient:
-            self._doubtful.setdefault(outcome.key, []).append((place, error))
-            # Where nobody else is asked for, nothing that comes later decides.
-            if len(self._doubtful) > self._most_doubtful or not (self._waiting or self._has_answers):
-                raise error
-            if not self._waiting:
-                self._settle_doubtful()
+            self._has_capacity.set()
+        if error is not None:
+            self._doubt(outcome.key, place, error)
             return
         self._has_answers = True
-        if self._doubtful:
+        self._failed_in_a_row.clear()
+        self._settle_doubtful()
+        values = self._results.found(place.row, outcome.status)
+        self.tally.add(values)
+        self.contradicted += values[ERROR] is not None
+        self._settle(place, values)
+
+    def _doubt(self, key: KeyT, place: _Place[KeyT], error: StatusLookupError) -> None:
+        """Hold the row back, unless it shows that nobody is answered any more: then raise the error."""
+        self._failed_in_a_row.add(key)
+        failed = len(self._failed_in_a_row)
+        self._doubtful.append((place, error))
+        if failed >= (self._most_transient if error.is_transient else self._most_failed):
+            error.add_note(f"No answer came for {failed:,} keys in a row.")
+            raise error
+        if not self._waiting:
+            # Nobody else is asked for, so nothing that comes later decides.
+            if error.is_transient and not self._has_answers:
+                raise error
             self._settle_doubtful()
-        if error is not None:
-            self._settle_failed(place, error)
-        else:
-            values, state = self._results.found(place.row, outcome.status)
-            self.tally.states[state] += 1
-            self._settle(place, values)
 
     def _settle_doubtful(self) -> None:
         """Take what failed for rows' own errors, because the provider answers others."""
-        doubtful, self._doubtful = self._doubtful, {}
-        for place, error in chain.from_iterable(doubtful.values()):
-            self._settle_failed(place, error)
-
-    def _settle_failed(self, place: _Place[KeyT], error: StatusLookupError) -> None:
-        self.tally.failed += 1
-        self._settle(place, self._results.failed(place.row, str(error)))
+        doubtful, self._doubtful = self._doubtful, []
+        for place, error in doubtful:
+            self.tally.failed += 1
+            self._settle(place, self._results.failed(place.row, str(error)))
 
     def _settle(self, place: _Place[KeyT], values: dict[str, object]) -> None:
         data = place.data = self._sink.encoding.encode(values)

@@ -17,6 +17,9 @@ class Columns(Generic[AnswerT]):
     value_of: Mapping[str, Callable[[AnswerT], Any]]
     """What reads each column from an answer. ``state`` is among them, ``None`` where nothing is known."""
 
+    field_of_key: Mapping[str, str]
+    """Which of them a key column of the input (in lower case) is the same as."""
+
     @property
     def names(self) -> Sequence[str]:
         return list(self.value_of)
@@ -57,7 +60,9 @@ SMSFIRE: Columns[MessageStatus] = Columns(
         "message_type": attrgetter("message_type"),
         "country": attrgetter("country"),
         "phone": attrgetter("phone"),
-    }
+        "problems": lambda status: list(status.problems) or None,
+    },
+    field_of_key={"id": "id", "customid": "custom_id", "custom_id": "custom_id"},
 )
 GREENAPI: Columns[StatusStatistic] = Columns(
     {
@@ -70,5 +75,7 @@ GREENAPI: Columns[StatusStatistic] = Columns(
         "failed": _count_of(DeliveryState.FAILED),
         "receipts": _receipts,
         "problems": lambda statistic: list(statistic.problems),
-    }
+    },
+    # Not "id", which is the table's own where the key has a column.
+    field_of_key={"idmessage": "id_message", "id_message": "id_message"},
 )

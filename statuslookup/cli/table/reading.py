@@ -1,6 +1,7 @@
 """Where a check reads from: a file or a pipe, in the event loop's thread or in one of its own."""
 
 import asyncio
+import codecs
 import os
 import stat
 import sys
@@ -15,6 +16,7 @@ from attrs import frozen
 
 from ..._model import KeyT
 from .rows import Input, Row
+from .unpacking import InputError, unpack
 
 _CHUNK = 200
 _MOST_CHUNKS_AHEAD = 4
@@ -39,6 +41,27 @@ class Opened:
     """What it is for the system, to be closed; ``None`` if the system does not know it."""
     size: int | None = None
     """How many bytes a file has; ``None`` of all else, which may keep its reader waiting."""
+    name: str = ""
+    """The name of the file, nothing for stdin."""
+
+    def is_utf8(self) -> bool | None:
+        """Read a file to its end, without moving on in it, and return whether that is UTF-8.
+
+        ``None`` is what cannot be read twice.
+        """
+        if self.raw is None or self.size is None:
+            return None
+        position, decoder = self.raw.tell(), codecs.getincrementaldecoder("utf-8")()
+        try:
+            self.raw.seek(0)
+            for chunk in unpack(self.read).chunks:
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except (UnicodeError, InputError):
+            return False
+        finally:
+            self.raw.seek(position)
+        return True
 
 
 def open_input(file: str) -> Opened:
@@ -59,7 +82,8 @@ def open_input(file: str) -> Opened:
             return raw.read(size)
 
     status = os.fstat(raw.fileno())
-    return Opened(read, raw, status.st_size if stat.S_ISREG(status.st_mode) else None)
+    size = status.st_size if stat.S_ISREG(status.st_mode) else None
+    return Opened(read, raw, size, "" if file == "-" else file)
 
 
 async def chunks_of(source: Input[KeyT], *, may_block: bool) -> AsyncGenerator[list[Row[KeyT]], None]:

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic
 
-from ..._model import AnswerT, CustomId, DeliveryState, KeyT
+from ..._model import AnswerT, DeliveryState, KeyT
 from .columns import Columns
-from .rows import Row
+from .keys import plain
+from .rows import Row, state_in
 
 LINE = "line"
 STATE = "state"
@@ -18,7 +19,8 @@ class Results(Generic[KeyT, AnswerT]):
 
     All that the input carries comes first, then the answer's columns, then ``error``. Where a column of the
     input has the name of one of those, it takes what the answer says, and stays as it is where that says
-    nothing. ``with_line``, each row has the ``line`` of the input that it is about, and needs no order.
+    nothing, or where it holds a key: another table is joined by that. ``with_line``, each row has the
+    ``line`` of the input that it is about, and needs no order.
     """
 
     def __init__(self, names: Sequence[str], columns: Columns[AnswerT], *, with_line: bool = False) -> None:
@@ -29,20 +31,35 @@ class Results(Generic[KeyT, AnswerT]):
         first = [LINE] if with_line and LINE not in names else []
         self.names = [*first, *names, *added]
 
-    def found(self, row: Row[KeyT], answer: AnswerT | None) -> tuple[dict[str, Any], DeliveryState | None]:
-        """Return the row of a key that was looked up, and the message's state, ``None`` if it is unknown."""
-        values = self._with_key(row)
+    def found(self, row: Row[KeyT], answer: AnswerT | None) -> dict[str, Any]:
+        """Return the row of a key that was looked up; without a state if the message is unknown.
+
+        If the answer contradicts another key of the row, it is a row with an error.
+        """
         said = {} if answer is None else self._columns.of(answer)
-        values.update((name, value) for name, value in said.items() if value is not None)
-        state: DeliveryState | None = said.get(STATE)
-        values[STATE], values[ERROR] = state, None
-        return values, state
+        if (problem := self._contradiction(row, said)) is not None:
+            return self.failed(row, problem)
+        values = self.skipped(row)
+        for name, value in said.items():
+            is_key = name == row.column or name in self._columns.field_of_key.values()
+            if value is not None and not (is_key and values[name] not in (None, "")):
+                values[name] = value
+        values[STATE], values[ERROR] = said.get(STATE), None
+        return values
+
+    def _contradiction(self, row: Row[KeyT], said: Mapping[str, Any]) -> str | None:
+        for column, key in row.rivals.items():
+            field = self._columns.field_of_key.get(plain(column))
+            if field is not None and said.get(field) not in (None, key):
+                return (
+                    f"line {row.line}: the message with {row.column} {row.key} has {field} {said[field]}, and"
+                    f" the row has {column} {row.values[column]}; --key COLUMN says which column is the key"
+                )
+        return None
 
     def failed(self, row: Row[KeyT], error: str) -> dict[str, Any]:
         """Return the row of a key that could not be looked up; the state that was last known stays."""
-        values = self._with_key(row)
-        values[ERROR] = error
-        return values
+        return self.skipped(row) | {ERROR: error}
 
     def skipped(self, row: Row[KeyT]) -> dict[str, Any]:
         """Return the row of a key that was not asked for: as it came."""
@@ -50,12 +67,6 @@ class Results(Generic[KeyT, AnswerT]):
         values.update(row.values)
         if self.with_line:
             values[LINE] = row.line
-        return values
-
-    def _with_key(self, row: Row[KeyT]) -> dict[str, Any]:
-        values = self.skipped(row)
-        if row.column is not None and row.key is not None:
-            values[row.column] = str(row.key) if isinstance(row.key, CustomId) else row.key
         return values
 
 
@@ -76,9 +87,11 @@ class Tally:
         return self.states.total() + self.failed
 
     def add(self, values: Mapping[str, Any]) -> None:
-        """Count a row by what it says itself."""
+        """Count a row by what it says itself; a state that is none is a ``ValueError``."""
         if values.get(ERROR):
             self.failed += 1
         else:
-            state = values.get(STATE)
-            self.states[DeliveryState(state.upper()) if state else None] += 1
+            state = state_in(values)
+            if state is None and values.get(STATE):
+                raise ValueError("the state is none that there is")
+            self.states[state] += 1

@@ -4,48 +4,21 @@ import csv
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Generic, Literal, TypeAlias
+from types import MappingProxyType
+from typing import Any, Generic
 
 from attrs import frozen
 
 from ..._model import DeliveryState, KeyT
 from ...providers import decode
+from .beginning import InputFormat, begin_of
 from .cells import OPEN_QUOTE, OpenQuoteError, RecordLines, open_quote_in
-from .lines import InputError, Lines, LongLineError
+from .dialect import Dialect
+from .keys import Keys, rounded
+from .lines import Lines, LongLineError
+from .unpacking import InputError
 
-InputFormat: TypeAlias = Literal["csv", "jsonl", "keys"]
-
-_DELIMITERS = ",;\t"
-
-
-@frozen(kw_only=True)
-class Keys(Generic[KeyT]):
-    """How the keys of one provider are written in files and arguments; the provider itself checks them."""
-
-    columns: Mapping[str, Callable[[str], KeyT]]
-    """What reads the key from a column of that name (in lower case); the first that holds one counts."""
-    shown_columns: Sequence[str]
-    """The columns as people write them."""
-    in_line: Callable[[str], tuple[str, KeyT]]
-    """The column and the key of one key a line."""
-    of_argument: Callable[[str], tuple[str, KeyT]]
-    """The column and the key of an argument, where nothing but the text itself says which kind it is."""
-    column_of_bad: str
-    """The column of one key a line that is none."""
-
-    def named_in(self, names: Sequence[str]) -> list[str]:
-        """Return those of the names that name a key, the ones that count first at the beginning."""
-        places = {column: place for place, column in enumerate(self.columns)}
-        named = [name for name in names if _plain(name) in places]
-        return sorted(named, key=lambda name: places[_plain(name)])
-
-    def read(self, column: str, text: str) -> KeyT:
-        """Return the key, or raise a ``ValueError`` that says what is wrong with it."""
-        return self.columns[_plain(column)](text)
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower()
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @frozen(kw_only=True, eq=False)
@@ -59,16 +32,23 @@ class Row(Generic[KeyT]):
     values: dict[str, Any]
     column: str | None = None
     key: KeyT | None = None
+    rivals: Mapping[str, KeyT | None] = _NONE
+    """What its other key columns name; ``None`` is no key."""
     error: str | None = None
 
     @property
     def state(self) -> DeliveryState | None:
         """The last known state that it carries, if any."""
-        state = self.values.get("state")
-        return _STATES.get(state.upper()) if isinstance(state, str) else None
+        return state_in(self.values)
 
 
 _STATES: Mapping[str, DeliveryState] = {state.value: state for state in DeliveryState}
+
+
+def state_in(values: Mapping[str, Any]) -> DeliveryState | None:
+    """Return the state that a row has, however it is written, ``None`` if it has none."""
+    state = values.get("state")
+    return _STATES.get(state.strip().upper()) if isinstance(state, str) else None
 
 
 class Input(Generic[KeyT]):
@@ -91,14 +71,17 @@ class Input(Generic[KeyT]):
         self.keyless = 0
         """How many of the rows so far have no key that could be asked for."""
         self.columns: list[str] = []
-        self._keys = keys
         self._check = check
-        first = next((line for line in lines if line.strip()), "")
-        self.is_empty = not first
-        self.format = format or _format_of(first, name, keys)
-        source = chain([first] if first else [], lines)
+        begin = begin_of(lines, keys, format, name)
+        self.is_empty = not begin.line
+        self.format = begin.format
+        self.keys = begin.keys
+        """How its keys are written."""
+        self.header_taken = begin.header_taken
+        """The first line, if it was taken for a header although it names no key column."""
+        source = chain([begin.line] if begin.line else [], lines)
         if self.format == "csv":
-            self.rows = self._csv_rows(source, _delimiter_of(first, keys) or ",")
+            self.rows = self._csv_rows(source, begin.delimiter)
         elif self.format == "jsonl":
             self.rows = rows = self._line_rows(source, self._jsonl_row)
             if (one := next(rows, None)) is not None:
@@ -106,6 +89,8 @@ class Input(Generic[KeyT]):
                 self.rows = chain([one], rows)
         else:
             self.rows = self._line_rows(source, self._key_row)
+        self.dialect = Dialect(begin.delimiter, lines.end or "\n", has_mark=lines.has_mark)
+        """How a table of CSV is to be written, to be like it."""
 
     def _csv_rows(self, source: Iterator[str], delimiter: str) -> Iterator[Row[KeyT]]:
         """Read the header at once, and return the rows behind it."""
@@ -116,16 +101,16 @@ class Input(Generic[KeyT]):
         except (csv.Error, OpenQuoteError) as error:
             problem = OPEN_QUOTE if record.has_open_quote else error
             raise InputError(f"the header is not CSV: {problem}") from None
-        if not self.is_empty and not self._keys.named_in(names):
-            raise InputError(
-                f"the header names no key column (one of {', '.join(self._keys.shown_columns)}): it has"
-                f" {', '.join(map(repr, names[:10]))[:200]}"
-            )
         self.columns = unique(names)
+        if not self.is_empty and not self.keys.named_in(self.columns):
+            raise InputError(
+                f"the header names no key column (one of {', '.join(self.keys.shown_columns)}): it has"
+                f" {', '.join(map(repr, names[:10]))[:200]}; --key COLUMN says which one it is"
+            )
         return self._rows_below(record, records)
 
     def _rows_below(self, record: RecordLines, records: Iterator[list[str]]) -> Iterator[Row[KeyT]]:
-        columns, key_columns = self.columns, self._keys.named_in(self.columns)
+        columns, key_columns = self.columns, self.keys.named_in(self.columns)
         while True:
             line = self.lines.number + 1
             record.begin()
@@ -136,7 +121,7 @@ class Input(Generic[KeyT]):
                 continue
             if cells is None:
                 return
-            if not cells:
+            if not any(cell.strip() for cell in cells):
                 continue
             values: dict[str, Any] = dict.fromkeys(columns, "")
             values.update(zip(columns, cells, strict=False))
@@ -173,36 +158,67 @@ class Input(Generic[KeyT]):
             values = _object_of(line)
         except ValueError as error:
             return self._bad_row(error)
-        return self._row(self.lines.number, values, self._keys.named_in(list(values)))
+        key_columns = self.keys.named_in(list(values))
+        return self._row(self.lines.number, values, key_columns, source=line)
 
     def _key_row(self, line: str) -> Row[KeyT]:
         text = line.strip()
         try:
-            column, key = self._keys.in_line(text)
+            column, key = self.keys.in_line(text)
             key = self._check(key)
         except ValueError as error:
-            column = self._keys.column_of_bad
+            column = self.keys.column_of_bad
             return self._bad_row(error, values={column: text}, column=column)
-        return self._good_row(self.lines.number, {column: key}, column, key)
+        # Another list is compared with what stands here, leading zeros and all.
+        value = key if isinstance(key, str) or str(key) == text else text
+        return self._good_row(self.lines.number, {column: value}, column, key)
 
-    def _row(self, line: int, values: dict[str, Any], key_columns: Sequence[str]) -> Row[KeyT]:
+    def _row(
+        self, line: int, values: dict[str, Any], key_columns: Sequence[str], *, source: str = ""
+    ) -> Row[KeyT]:
         """Return the row of the first key column that holds something."""
-        for column in key_columns:
-            value = values[column]
-            if value is None or value == "":
-                continue
+        named = [column for column in key_columns if not _is_blank(values[column])]
+        if not named:
+            return self._bad_row("it has no key", line=line, values=values)
+        column, *others = named
+        try:
+            key = self._key_in(column, values[column], source)
+        except ValueError as error:
+            return self._bad_row(error, line=line, values=values, column=column)
+        rivals: dict[str, KeyT | None] = {}
+        for other in others:
             try:
-                # Exactly these, because a bool is an int to Python.
-                if type(value) not in (str, int):
-                    raise ValueError(f"{column} is neither a text nor an integer")
-                key = self._check(self._keys.read(column, str(value).strip()))
-            except ValueError as error:
-                return self._bad_row(error, line=line, values=values, column=column)
-            return self._good_row(line, values, column, key)
-        return self._bad_row("it has no key", line=line, values=values)
+                rivals[other] = self._key_in(other, values[other], source)
+            except ValueError:
+                rivals[other] = None
+        if not source and not isinstance(key, str) and str(key) == values[column]:
+            # A cell of CSV does not say that it is a number.
+            values[column] = key
+        return self._good_row(line, values, column, key, rivals)
 
-    def _good_row(self, line: int, values: dict[str, Any], column: str, key: KeyT) -> Row[KeyT]:
-        return Row(line=line, end=self.lines.bytes, values=values, column=column, key=key)
+    def _key_in(self, column: str, value: object, source: str) -> KeyT:
+        """Return the key that a value is, or raise a ``ValueError``; ``source`` is its line of JSON."""
+        if isinstance(value, float) and value.is_integer():
+            text = f"{value:.0f}"
+            if text not in source:
+                raise rounded(str(value))
+        # Exactly these, because a bool is an int to Python.
+        elif type(value) in (str, int):
+            text = str(value).strip()
+        else:
+            raise ValueError(f"{column} is neither a text nor an integer")
+        return self._check(self.keys.read(column, text))
+
+    def _good_row(
+        self,
+        line: int,
+        values: dict[str, Any],
+        column: str,
+        key: KeyT,
+        rivals: Mapping[str, KeyT | None] = _NONE,
+    ) -> Row[KeyT]:
+        end = self.lines.position
+        return Row(line=line, end=end, values=values, column=column, key=key, rivals=rivals)
 
     def _bad_row(
         self,
@@ -218,7 +234,7 @@ class Input(Generic[KeyT]):
         line = self.lines.number if line is None else line
         where = f"line {line}" if last in (None, line) else f"lines {line} to {last}"
         error = f"{where}: {problem}"
-        return Row(line=line, end=self.lines.bytes, values=values or {}, column=column, error=error)
+        return Row(line=line, end=self.lines.position, values=values or {}, column=column, error=error)
 
 
 def _object_of(line: str) -> dict[str, Any]:
@@ -236,29 +252,8 @@ def _object_of(line: str) -> dict[str, Any]:
     return values
 
 
-def _format_of(first: str, name: str, keys: Keys[Any]) -> InputFormat:
-    ending = name.lower().rpartition(".")[2]
-    if first.lstrip().startswith("["):
-        raise InputError("it is a JSON array; write one object a line (jq -c '.[]' does that)")
-    if first.strip() == "{":
-        raise InputError("it is JSON over several lines; write one object a line (jq -c . does that)")
-    if ending in ("jsonl", "ndjson") or first.lstrip().startswith("{"):
-        return "jsonl"
-    if ending in ("csv", "tsv") or _delimiter_of(first, keys):
-        return "csv"
-    if ending != "txt" and any(character in first for character in _DELIMITERS + '"'):
-        return "csv"
-    return "keys"
-
-
-def _delimiter_of(header: str, keys: Keys[Any]) -> str | None:
-    """Return the delimiter with which the header names a key column."""
-    for delimiter in _DELIMITERS:
-        # A name may be quoted, and what follows on the next line is not needed to find it.
-        names = [name.strip().strip('"') for name in header.split(delimiter)]
-        if keys.named_in(names):
-            return delimiter
-    return None
+def _is_blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def unique(names: Sequence[str]) -> list[str]:

@@ -1,14 +1,21 @@
 """Where a check writes to: stdout, or a file."""
 
+import errno
 import os
 import stat
+import sys
 from io import FileIO
 from typing import BinaryIO, Protocol
 
 from .encodings import Encoding
-from .lines import InputError
 from .reading import naming
-from .resume import Resumed
+from .resume import Resumed, ResumeError
+from .terminal import for_terminal
+
+if sys.platform == "win32":  # pragma: no cover # the tests run elsewhere
+    import msvcrt
+else:
+    import fcntl
 
 
 class Sink(Protocol):
@@ -24,20 +31,32 @@ class Sink(Protocol):
 class StreamSink:
     """Writes to stdout, which stays open."""
 
-    def __init__(self, stream: BinaryIO, encoding: Encoding) -> None:
+    def __init__(self, stream: BinaryIO, encoding: Encoding, *, charset: str | None = None) -> None:
+        """``charset`` is that of a terminal; nothing but rows as they are goes elsewhere."""
         self.encoding = encoding
         self._stream = stream
         self._header = encoding.header
+        self._charset = charset
 
     def write(self, data: bytes) -> None:
-        header, self._header = self._header, b""
+        data, self._header = self._header + data, b""
         with naming("stdout"):
-            self._stream.write(header + data)
+            self._stream.write(data if self._charset is None else for_terminal(data, self._charset))
             self._stream.flush()
 
 
+def stdout_sink(encoding: Encoding) -> StreamSink:
+    """Return what writes to the process's stdout, be it a terminal or not."""
+    return StreamSink(
+        sys.stdout.buffer, encoding, charset=sys.stdout.encoding if sys.stdout.isatty() else None
+    )
+
+
 class FileSink:
-    """Writes to a file. A row that did not fit onto the disk is cut off again."""
+    """Writes to a file. A row that did not fit onto the disk is cut off again.
+
+    The file is locked until it is closed: one that another check writes to is an ``OSError``.
+    """
 
     def __init__(self, path: str, encoding: Encoding, *, resume: bool) -> None:
         self.encoding = encoding
@@ -46,6 +65,11 @@ class FileSink:
         flags = (os.O_RDWR if resume else os.O_WRONLY) | os.O_CREAT | getattr(os, "O_BINARY", 0)
         self._file = FileIO(os.open(path, flags, 0o666), "r+" if resume else "w")
         self.is_regular = stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
+        if self.is_regular and not _lock(self._file.fileno()):
+            self._file.close()
+            raise BlockingIOError(
+                errno.EAGAIN, "another check writes to it; choose another file with -o", path
+            )
         self._valid: int | None = None
         """How many bytes are whole rows; ``None`` while what was there before is still untouched."""
 
@@ -55,7 +79,7 @@ class FileSink:
 
     def write(self, data: bytes) -> None:
         with naming(self._path):
-            self._write(data)
+            self._write(for_terminal(data) if self._file.isatty() else data)
 
     def _write(self, data: bytes) -> None:
         if self._valid is None:
@@ -83,7 +107,7 @@ class FileSink:
     def resume(self, *, with_line: bool) -> Resumed:
         """Return what is there already, and cut off an unfinished last row.
 
-        A file that is damaged, or not this check's, is an ``InputError``, and is left as it is.
+        A file that is damaged, or not this check's, is a ``ResumeError``, and is left as it is.
         """
         resumed = Resumed(with_line=with_line)
         with open(self._file.fileno(), "rb", closefd=False) as lines:
@@ -92,9 +116,31 @@ class FileSink:
             for number, record in enumerate(records, 1):
                 try:
                     resumed.add(self.encoding.decode(record))
-                except (ValueError, KeyError):
-                    raise InputError(f"its row {number} is not one of this check") from None
+                # JSON may be nested deeper than Python's own reader goes.
+                except (ValueError, KeyError, RecursionError):
+                    raise ResumeError(f"its row {number} is not one of this check") from None
                 position += len(record)
         self._valid = position
         self._cut()
         return resumed
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file until its descriptor is closed, however the process ends; false if another one has it."""
+    try:
+        if sys.platform == "win32":  # pragma: no cover # the tests run elsewhere
+            # Others cannot read bytes that are locked, so it is one far behind the end.
+            place = os.lseek(descriptor, 0, os.SEEK_CUR)
+            os.lseek(descriptor, 2**62, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            finally:
+                os.lseek(descriptor, place, os.SEEK_SET)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        # Some file systems of a network have no locks, and files there are to be written all the same.
+        return True
+    return True

@@ -41,26 +41,23 @@ def _read_documented(item: Any) -> MessageStatus | None:
 
     It says the same as the careful way, in a quarter of the time: nearly all items are as documented.
     """
-    if type(item) is not dict:
-        return None
-    get = item.get
-    id, custom_id, code, name = get("id"), get("customId"), get("statusCode"), get("statusName")
-    token, kind, country, phone = get("instanceToken"), get("messageType"), get("country"), get("phone")
-    status_date, sent_date = get("statusDate"), get("sentDate")
-    state = _STATE_BY_CODE.get(code) if type(code) is int else None
-    if not (
-        state is not None
-        and type(id) is int
-        and (custom_id is None or type(custom_id) is str)
-        and type(name) is type(token) is type(kind) is type(country) is type(phone) is str
-        and type(status_date) is type(sent_date) is str
-    ):
-        return None
     try:
-        changed_at, sent_at = datetime.fromisoformat(status_date), datetime.fromisoformat(sent_date)
-    except ValueError:
+        id, code, name, token = item["id"], item["statusCode"], item["statusName"], item["instanceToken"]
+        kind, country, phone = item["messageType"], item["country"], item["phone"]
+        changed_at = datetime.fromisoformat(item["statusDate"])
+        sent_at = datetime.fromisoformat(item["sentDate"])
+    except (KeyError, TypeError, ValueError):
         return None
-    if changed_at.tzinfo is None or sent_at.tzinfo is None:
+    custom_id = item.get("customId")
+    state = _STATE_BY_CODE.get(code) if type(code) is int else None
+    if (
+        state is None
+        or type(id) is not int
+        or not (custom_id is None or type(custom_id) is str)
+        or not (type(name) is type(token) is type(kind) is type(country) is type(phone) is str)
+        or changed_at.tzinfo is None
+        or sent_at.tzinfo is None
+    ):
         return None
     draft = cast("Any", _Draft.__new__(_Draft))
     draft.id, draft.custom_id, draft.instance_token, draft.message_type = id, custom_id, token, kind

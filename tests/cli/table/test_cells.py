@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from statuslookup.cli.table.cells import large_cells
-from statuslookup.cli.table.lines import InputError
+from statuslookup.cli.table.unpacking import InputError
 from tests.support.tables import rows
 
 

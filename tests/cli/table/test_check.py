@@ -78,7 +78,7 @@ async def test_only_open_copies_rows_that_are_final() -> None:
     content = "id,state,x\n1,READ,a\n2,sent,b\n3,,c\n4,whatever,d\n5,EXPIRED,e\n"
     found, check = await checked(content, sandbox, only_open=True)
     assert [row["state"] for row in found] == ["READ", "REJECTED", "READ", "SENT", "EXPIRED"]
-    assert found[0] == dict.fromkeys(found[0]) | {"id": "1", "state": "READ", "x": "a"}
+    assert found[0] == dict.fromkeys(found[0]) | {"id": 1, "state": "READ", "x": "a"}
     assert sandbox.keys == 3
     assert (check.tally.skipped, check.tally.rows) == (2, 5)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from statuslookup.cli.table import columns
 from statuslookup.cli.table.encodings import Csv, JsonLines
-from statuslookup.cli.table.lines import InputError
+from statuslookup.cli.table.unpacking import InputError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 LINES = st.text(st.sampled_from('ab"\n\r,'), max_size=8)
