@@ -22,7 +22,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _checked_integer(digits: str) -> int:
     # Reading one takes time by the square of its length.
     if len(digits) > _MOST_DIGITS:
-        raise ValueError("an integer is too long")
+        raise ValueError("an integer has too many digits")
     return int(digits)
 
 

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from starlette.responses import PlainTextResponse
 
+from statuslookup.sandbox import Sandbox
 from tests.support.commands import rows, run, show
 from tests.support.processes import needs_terminals, read_terminal
 
@@ -22,6 +24,26 @@ def test_get_of_a_story(url: str) -> None:
     result = run("get", "greenapi", "STORY1", "--api-url", url)
     assert (result.exit_code, rows(result.stdout)[0]["recipients"]) == (0, 2)
     assert run("get", "greenapi", "UNKNOWN", "--api-url", url).exit_code == 1
+
+
+def test_an_instance_that_is_not_served_ends_everything_like_refused_credentials(
+    url: str, sandbox: Sandbox
+) -> None:
+    instance = sandbox.instances[1101000001]
+    instance.reset_counts()
+    instance.fault = lambda number: PlainTextResponse("Instance is deleted", 400)
+    got = run("get", "greenapi", *"abcde", "--api-url", url)
+    checked = run("check", "greenapi", "-", "--api-url", url, input="a\nb\nc\nd\n")
+    for result in (got, checked):
+        assert (result.exit_code, "the instance is deleted" in result.stderr) == (3, True)
+    assert instance.requests == 2
+
+
+def test_a_used_up_quota_is_said_with_its_counts_and_its_words(url: str, sandbox: Sandbox) -> None:
+    sandbox.instances[1101000001].quota = 0
+    result = run("get", "greenapi", "a", "--api-url", url)
+    assert result.exit_code == 4
+    assert " of 0, 'Monthly quota has been exceeded" in result.stderr
 
 
 @pytest.mark.parametrize("key", ["c1", "-1x", "custom:", "custom:a b", "1" * 41, "1" * 5000, ""])

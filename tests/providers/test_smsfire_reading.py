@@ -14,19 +14,8 @@ from hypothesis import strategies as st
 from statuslookup import CustomId, DecodeError, MessageKey, MessageStatus, Response, SMSFire
 from statuslookup.providers.smsfire import reading
 from tests.support.smsfire_exchanges import Dialogue
+from tests.support.webhooks import SMSFIRE_ITEM
 
-DOCUMENTED = {
-    "instanceToken": "an instance",
-    "id": 1,
-    "customId": "firezap0001",
-    "messageType": "TEXT",
-    "country": "55",
-    "phone": "5511944556677",
-    "statusCode": 2,
-    "statusName": "DELIVERED",
-    "statusDate": "2021-08-06T09:59:02-0300",
-    "sentDate": "2021-08-06T09:58:53-0300",
-}
 DATES = [
     *("-0001-11-30T00:00:00-0306", "0000-00-00 00:00:00", "2021-08-06T09:59:02", "2021-W01-1T00Z"),
     *(
@@ -37,7 +26,7 @@ DATES = [
     ),
 ]
 VALUES: st.SearchStrategy[Any] = (
-    st.sampled_from([*DATES, *DOCUMENTED.values(), "READ", "ACCEPTED", "accepted", "", " ", "\ud800"])
+    st.sampled_from([*DATES, *SMSFIRE_ITEM.values(), "READ", "ACCEPTED", "accepted", "", " ", "\ud800"])
     | st.sampled_from([None, True, False, 0, 1, 2.0, -1, 5, 6, 99, "2", "007", "9" * 41, 10**40, [], {}, [1]])
     | st.integers(-2, 8)
     | st.text(max_size=6)
@@ -45,10 +34,10 @@ VALUES: st.SearchStrategy[Any] = (
 )
 ITEMS = st.builds(
     lambda changes, gone: {
-        name: value for name, value in {**DOCUMENTED, **changes}.items() if name not in gone
+        name: value for name, value in {**SMSFIRE_ITEM, **changes}.items() if name not in gone
     },
-    st.dictionaries(st.sampled_from([*DOCUMENTED, "further"]), VALUES, max_size=3),
-    st.sets(st.sampled_from([*DOCUMENTED]), max_size=2),
+    st.dictionaries(st.sampled_from([*SMSFIRE_ITEM, "further"]), VALUES, max_size=3),
+    st.sets(st.sampled_from([*SMSFIRE_ITEM]), max_size=2),
 )
 
 
@@ -93,7 +82,7 @@ def test_every_item_and_every_body_is_read_alike_by_both_ways(pytestconfig: pyte
     examples = pytestconfig.getoption("chaos") // 8
 
     @given(ITEMS | VALUES)
-    @example(DOCUMENTED)
+    @example(SMSFIRE_ITEM)
     @settings(max_examples=examples)
     def check_item(item: Any) -> None:
         assert read_by(reading.read, item) == read_by(reading._read_carefully, item)
@@ -110,5 +99,5 @@ def test_every_item_and_every_body_is_read_alike_by_both_ways(pytestconfig: pyte
 
 
 def test_a_documented_item_takes_the_quick_way_and_one_that_is_not_does_not() -> None:
-    assert reading._read_documented(DOCUMENTED) is not None
-    assert reading._read_documented({**DOCUMENTED, "sentDate": DATES[0]}) is None
+    assert reading._read_documented(SMSFIRE_ITEM) is not None
+    assert reading._read_documented({**SMSFIRE_ITEM, "sentDate": DATES[0]}) is None

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from statuslookup import (
     DecodeError,
@@ -20,28 +18,7 @@ from statuslookup import (
     StatusStatistic,
 )
 from tests.support.greenapi_exchanges import WORDS
-
-SMSFIRE_ITEM = {
-    "instanceToken": "an instance",
-    "id": 1,
-    "customId": "firezap0001",
-    "messageType": "TEXT",
-    "country": "55",
-    "phone": "5511944556677",
-    "statusCode": 2,
-    "statusName": "DELIVERED",
-    "statusDate": "2021-08-06T09:59:02-0300",
-    "sentDate": "2021-08-06T09:58:53-0300",
-}
-GREEN_API_ITEM = {
-    "typeWebhook": "outgoingMessageStatus",
-    "chatId": "79876543210@c.us",
-    "instanceData": {"idInstance": 7, "wid": "79876543210@c.us", "typeInstance": "whatsapp"},
-    "timestamp": 1586700690,
-    "idMessage": "BAE5367237E13A87",
-    "status": "read",
-    "sendByApi": True,
-}
+from tests.support.webhooks import GREEN_API_ITEM, SMSFIRE_ITEM
 
 Parse = Callable[[Any], list[Any]]
 BOTH = pytest.mark.parametrize(
@@ -342,77 +319,3 @@ def test_a_bad_timestamp_of_green_apis_costs_no_state() -> None:
         assert green_api(status="read", timestamp=timestamp) == Receipt(
             participant="", status="read", state=DeliveryState.READ, problems=(f"timestamp {problem}",)
         )
-
-
-# --- anything at all ------------------------------------------------------------------------------
-
-NAMES = st.sampled_from([*SMSFIRE_ITEM, *GREEN_API_ITEM, "description"])
-LEAVES = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=8)
-    | st.sampled_from(["outgoingMessageStatus", "read", "DELIVERED", 10**18, "2021-08-06T09:59:02-0300"])
-)
-JSON = st.recursive(
-    LEAVES,
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(NAMES | st.text(max_size=4), inner, max_size=5)
-    ),
-    max_leaves=12,
-)
-NEAR_ONES = st.builds(
-    lambda item, changes: {**item, **changes},
-    st.sampled_from([SMSFIRE_ITEM, GREEN_API_ITEM]),
-    st.dictionaries(NAMES, JSON, max_size=3),
-)
-CUT_ONES = st.builds(
-    lambda item, start, end: json.dumps(item).encode()[start : start + end],
-    st.sampled_from([SMSFIRE_ITEM, GREEN_API_ITEM]),
-    st.integers(0, 30),
-    st.integers(0, 400),
-)
-
-
-def check(body: Any) -> None:
-    for parse, expected in (
-        (SMSFire.parse_webhook, MessageStatus),
-        (GreenAPI.parse_webhook, StatusStatistic),
-    ):
-        try:
-            statuses: list[Any] = parse(body)
-        except DecodeError:
-            continue
-        assert type(statuses) is list
-        assert all(type(status) is expected for status in statuses)
-
-
-@given(st.binary(max_size=200) | CUT_ONES)
-def test_any_bytes_are_a_list_or_a_decode_error(body: bytes) -> None:
-    check(body)
-
-
-@given(st.text(max_size=200))
-@example("[" * 100_000)
-@example('{"id":' * 100_000)
-@example('{"id": ' + "9" * 5000 + "}")
-@example('{"id": 1e999}')
-@example('{"id": "' + "9" * 41 + '"}')
-@example("\ufeff[]")
-def test_any_text_is_a_list_or_a_decode_error(body: str) -> None:
-    check(body)
-
-
-@given(JSON | NEAR_ONES | st.lists(NEAR_ONES, max_size=3))
-@example({"id": 10**5000})
-@example({**GREEN_API_ITEM, "chatId": 10**5000})
-@example({**GREEN_API_ITEM, "chatId": "\ud800", "status": "\udfff"})
-@example({**SMSFIRE_ITEM, "statusDate": "0001-01-01T00:00:00+2359"})
-def test_any_json_is_a_list_or_a_decode_error(body: Any) -> None:
-    check(body)
-    try:
-        text = json.dumps(body)
-    except ValueError:
-        return  # An integer that Python does not write.
-    check(text)
