@@ -1,6 +1,6 @@
 """What the commands tell the shell. It knows no extra, because a missing one has a code, too."""
 
-from ..errors import AuthenticationError, QuotaExceededError, StatusLookupError
+from ..errors import AuthenticationError, InstanceError, QuotaExceededError, StatusLookupError
 
 FAILED = 1
 USAGE = 2
@@ -10,14 +10,15 @@ UNREACHABLE = 5
 INTERRUPTED = 130
 
 EXIT_CODES = (
-    f"Exit codes: 0 all found, {FAILED} some unknown or failed, {USAGE} usage, {REFUSED} credentials refused,"
-    f" {USED_UP} quota used up, {UNREACHABLE} provider unreachable or failing, {INTERRUPTED} interrupted."
+    f"Exit codes: 0 all found, {FAILED} some unknown or failed, {USAGE} usage, {REFUSED} credentials or"
+    f" instance refused, {USED_UP} quota used up, {UNREACHABLE} provider unreachable or failing,"
+    f" {INTERRUPTED} interrupted."
 )
 
 
 def exit_code_of(error: StatusLookupError) -> int:
     """Return what the shell is told about an error that ended everything."""
-    if isinstance(error, AuthenticationError):
+    if isinstance(error, AuthenticationError | InstanceError):
         return REFUSED
     if isinstance(error, QuotaExceededError):
         return USED_UP

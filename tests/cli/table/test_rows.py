@@ -109,7 +109,7 @@ def test_names_of_columns_are_made_unique() -> None:
         ('{"id": 1}\n{"id": 2, "x": 1e999}\n{"id": 2}\n', 2, "too large"),
         ('{"id": 1}\n{"id": 2, "x": [{"y": -1e999}]}\n{"id": 2}\n', 2, "too large"),
         ('{"id": 1}\n{"id": 2, "x": NaN}\n{"id": 2}\n', 2, "NaN is not JSON"),
-        ('{"id": 1}\n{"id": ' + "1" * 5000 + '}\n{"id": 2}\n', 2, "line 2: an integer is too long"),
+        ('{"id": 1}\n{"id": ' + "1" * 5000 + '}\n{"id": 2}\n', 2, "line 2: an integer has too many digits"),
         ("1\nnot a key\n2\n", 2, "a customId has"),
     ],
 )
