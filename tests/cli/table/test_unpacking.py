@@ -73,8 +73,9 @@ def test_a_byte_that_its_encoding_does_not_have_is_named_by_its_line() -> None:
 
 def test_a_gzip_file_that_is_cut_off_or_damaged_is_read_as_far_as_it_goes() -> None:
     packed = gzip.compress(b"id\n" + b"".join(b"%d\n" % id for id in range(100_000)))
-    damaged = packed[:-9] + bytes([packed[-9] ^ 255]) + packed[-8:]
-    for content in (packed[:-20], packed[: len(packed) // 2], packed[:-4], damaged):
+    wrong_sum = packed[:-8] + bytes([packed[-8] ^ 255]) + packed[-7:]
+    wrong_middle = packed[:999] + b"xxxxxxxx" + packed[1007:]
+    for content in (packed[:-20], packed[: len(packed) // 2], packed[:-4], wrong_sum, wrong_middle):
         rows, keys = source_of(content).rows, list[int | None]()
         with pytest.raises(InputError, match="the gzip file is damaged, or ends too early"):
             keys.extend(row.key for row in rows)
