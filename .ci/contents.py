@@ -31,7 +31,7 @@ with tarfile.open(sdist) as archive:
         sdist.name,
         {file.name.removeprefix(f"{top}/") for file in archive if not file.isdir()},
         package
-        | tree("tests", "*.py", "*.txt")
+        | tree("tests", "*.py", "*.txt", "samples/*")
         | tree("benchmarks", "*.py")
         | tree("docs", "*.svg")
         | {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO"}
