@@ -156,6 +156,16 @@ def test_a_pipe_says_what_has_come_of_it(tmp_path: Path, messages: Sandbox, body
         assert path.read_bytes().startswith(mark + b"id;n;")
 
 
+@pytest.mark.parametrize(
+    ("encoding", "mark"), [("utf8", b""), ("ascii", b""), ("cp1252", MARK), ("cp850", MARK)]
+)
+def test_an_encoding_that_excel_takes_for_its_own_needs_no_mark(
+    tmp_path: Path, messages: Sandbox, encoding: str, mark: bytes
+) -> None:
+    check_to_file("id;n\n1;x\n", tmp_path / "out.csv", messages, encoding=encoding)
+    assert (tmp_path / "out.csv").read_bytes().startswith(mark + b"id;n;")
+
+
 def test_the_name_of_the_output_may_ask_for_another_delimiter(tmp_path: Path, messages: Sandbox) -> None:
     for content, name, delimiter in (
         ("sep=;\nid;n\n1;x\n", "out.tsv", "\t"),

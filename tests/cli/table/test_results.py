@@ -80,7 +80,9 @@ def test_cells_of_keys_stay_whatever_the_answer_says_and_empty_ones_are_filled()
     values = written("id,phone\n,7\n", MessageStatus(id=7, phone="55"), keys=SMSFIRE.keys.only("phone"))
     assert (values["id"], values["phone"]) == (7, 7)
     assert written('{"id": "0007", "custom_id": "c7"}\n')["id"] == "0007"
+    assert written('{"id": "7"}\n')["id"] == "7"
     assert written("0007\n")["id"] == "0007"
+    assert written("7\n")["id"] == 7
 
 
 def test_a_table_of_stories_has_an_id_of_its_own() -> None:
