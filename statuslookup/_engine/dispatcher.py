@@ -273,8 +273,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             self._paused_until = now + verdict.pause
             # Whoever asks already, or is about to, has to wait as well.
             self._stop_asking()
-            if isinstance(verdict.problem, RateLimitedError):
-                self.frozen_by = verdict.problem
+            self.frozen_by = verdict.problem if isinstance(verdict.problem, RateLimitedError) else None
         self.wake()
 
     def give_up(self, batch: Batch[KeyT, AnswerT]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from statuslookup import (
     IncompleteError,
     LookupTimeoutError,
+    ProviderError,
     RateLimitedError,
     RetryPolicy,
     ServerError,
@@ -347,3 +348,15 @@ async def test_a_freeze_that_is_over_is_not_told_of_any_more() -> None:
         error = await timed(ask_by_get(client, 2, 5.0))
         assert error.last_failure is None
         assert client.stats().seconds_paced == pytest.approx(1.0)
+
+
+async def test_a_retrys_pause_that_outlasts_a_freeze_is_not_time_paced() -> None:
+    class Pauses(RetryPolicy):
+        def delay(self, error: ProviderError, attempts: int) -> float | None:
+            return 2.0 if isinstance(error, RateLimitedError) else 10.0
+
+    server = FakeServer(lambda number: {1: 429, 2: 503}.get(number, 200), latency=0.5)
+    async with client_of(server, Tens(max_batch=1, rate_limit=None), retry=Pauses()) as client:
+        assert list(await asyncio.gather(client.get(1), client.get(2))) == [10, 20]
+        assert now() > 1010
+        assert client.stats().seconds_paced == pytest.approx(0.0)
