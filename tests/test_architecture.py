@@ -27,14 +27,15 @@ FLOORS = {
     "_engine": 4,
     "_client": 5,
     "__init__": 6,
-    "cli": 7,
-    "__main__": 8,
+    "cli": 8,
+    "webhooks": 7,
+    "__main__": 9,
 }
 
 HOMES = {
     "httpx": {"_http"},
     "cattrs": {"providers"},
-    "starlette": {"sandbox"},
+    "starlette": {"sandbox", "webhooks"},
     "uvicorn": {"sandbox"},
     "click": {"cli"},
     "rich": {"cli"},
