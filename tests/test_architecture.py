@@ -26,9 +26,10 @@ FLOORS = {
     "sandbox": 4,
     "_engine": 4,
     "_client": 5,
-    "__init__": 6,
-    "cli": 7,
-    "__main__": 8,
+    "tracker": 6,
+    "__init__": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 
 HOMES = {
@@ -39,6 +40,7 @@ HOMES = {
     "click": {"cli"},
     "rich": {"cli"},
     "dotenv": {"cli"},
+    "sqlite3": {"tracker"},
 }
 
 
