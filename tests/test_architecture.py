@@ -26,9 +26,10 @@ FLOORS = {
     "sandbox": 4,
     "_engine": 4,
     "_client": 5,
-    "__init__": 6,
-    "cli": 8,
+    "tracker": 6,
+    "__init__": 7,
     "webhooks": 7,
+    "cli": 8,
     "__main__": 9,
 }
 
@@ -36,10 +37,11 @@ HOMES = {
     "httpx": {"_http"},
     "cattrs": {"providers"},
     "starlette": {"sandbox", "webhooks"},
-    "uvicorn": {"sandbox"},
+    "uvicorn": {"sandbox", "cli"},
     "click": {"cli"},
     "rich": {"cli"},
     "dotenv": {"cli"},
+    "sqlite3": {"tracker"},
 }
 
 

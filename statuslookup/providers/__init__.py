@@ -8,7 +8,7 @@ function of one's own.
 """
 
 from .._wire import Request, Response, Secret
-from .base import Exchange, Outcomes, Provider, error_of, items_of
+from .base import Exchange, Outcomes, Provider, Trackable, error_of, items_of
 from .fields import Reading, date, decode, integer, reader, required, text, unix_time
 from .greenapi import GreenAPI
 from .smsfire import SMSFire
@@ -23,6 +23,7 @@ __all__ = [
     "Response",
     "SMSFire",
     "Secret",
+    "Trackable",
     "date",
     "decode",
     "error_of",

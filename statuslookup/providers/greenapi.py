@@ -21,6 +21,7 @@ from ..errors import (
     ResponseError,
     ServerError,
 )
+from . import stories
 from .base import Body, Outcomes, error_of, items_of, webhook_values
 from .credentials import flaw_of
 from .environment import read_environment, require
@@ -61,7 +62,7 @@ class GreenAPI:
     request; ``rate_limit=None`` sends without a limit. A bad argument is a ``TypeError`` or ``ValueError``.
 
     The attributes are ``id_instance``, ``base_url`` (the ``api_url``), ``rate_limit``, ``max_batch``,
-    ``name``, and ``secret`` with the token.
+    ``name``, and ``secret`` with the token; ``webhooks_tell_all`` is false.
 
     Source: GREEN-API, "GetStatusStatistic".
     """
@@ -78,6 +79,8 @@ class GreenAPI:
     """The limit that is kept, or ``None``."""
     id_instance: int
     """The instance's number."""
+    webhooks_tell_all = False
+    """A webhook tells of one recipient; who they all are, only a lookup says."""
 
     def __init__(
         self,
@@ -153,6 +156,24 @@ class GreenAPI:
                 f" ({len(key)} characters)"
             )
         return key
+
+    @staticmethod
+    def keys_of(status: StatusStatistic) -> list[str]:
+        """Return the idMessage of a story, by which a tracker asks."""
+        return stories.keys_of(status)
+
+    @staticmethod
+    def advance(known: StatusStatistic | None, status: StatusStatistic) -> StatusStatistic | None:
+        """Return what is known of a story after some news, or ``None`` if they say nothing new.
+
+        Receipts are united by participant: a state that is further counts, and of equal ones the later.
+        """
+        return stories.advance(known, status)
+
+    @staticmethod
+    def reached(status: StatusStatistic, until: DeliveryState) -> bool:
+        """Tell whether the story is as far as ``until``, or failed, at every recipient."""
+        return stories.reached(status, until)
 
     def exchange(self, keys: Sequence[str]) -> Generator[Request, Response, Outcomes[str, StatusStatistic]]:
         """Look up the keys, one request each; a client calls it."""
