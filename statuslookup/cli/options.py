@@ -158,12 +158,12 @@ class _MissingExtras(click.ClickException):
 
 
 @contextmanager
-def needs_extras(what: str) -> Generator[None]:
-    """Say what to install if an import fails because an extra of the sandbox is missing."""
+def needs_extras(what: str, *, install: str = '"statuslookup[cli,sandbox]"') -> Generator[None]:
+    """Say what to install if an import fails because an extra is missing."""
     try:
         yield
     except ImportError as error:
-        # The sandbox says itself that what it needs is missing. Anything else is a bug, and shows as one.
+        # Our own modules say themselves what is missing. Anything else is a bug, and shows as one.
         if not isinstance(error.__cause__, ImportError):
             raise
-        raise _MissingExtras(f'{what} needs its extras: pip install "statuslookup[cli,sandbox]"') from error
+        raise _MissingExtras(f"{what} needs its extras: pip install {install}") from error
