@@ -28,6 +28,7 @@ FLOORS = {
     "_client": 5,
     "tracker": 6,
     "__init__": 7,
+    "webhooks": 7,
     "cli": 8,
     "__main__": 9,
 }
@@ -35,7 +36,7 @@ FLOORS = {
 HOMES = {
     "httpx": {"_http"},
     "cattrs": {"providers"},
-    "starlette": {"sandbox"},
+    "starlette": {"sandbox", "webhooks"},
     "uvicorn": {"sandbox"},
     "click": {"cli"},
     "rich": {"cli"},
