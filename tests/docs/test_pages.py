@@ -74,8 +74,9 @@ def sandbox() -> Sandbox:
 
 
 @pytest.fixture
-def _asks_the_sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Lead every client that would go to a provider itself to the sandbox."""
+def _asks_the_sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Lead every client that would go to a provider itself to the sandbox, and every file to a new folder."""
+    monkeypatch.chdir(tmp_path)
     own = statuslookup.StatusClient
 
     def client(provider: Any, **options: Any) -> Any:
