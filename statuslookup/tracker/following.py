@@ -36,15 +36,15 @@ class Following(Generic[KeyT, AnswerT]):
         wall_clock: Callable[[], float],
     ) -> None:
         self._client = client
-        self._provider = _trackable(client._provider)
+        self.provider = _trackable(client._provider)
         self._give_up = schedule.give_up
         self._store = store
         self._clock = clock
         self._wall_clock = wall_clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Task[Exception | None] | None = None
-        self._is_open = self._is_closed = False
-        self.ledger: Ledger[KeyT, AnswerT] = Ledger(self._provider, schedule)
+        self.is_closed = self._is_open = False
+        self.ledger: Ledger[KeyT, AnswerT] = Ledger(self.provider, schedule)
         self._waits: Waits[KeyT, AnswerT] = Waits(self.ledger)
         self._readers: Readers[KeyT, AnswerT] = Readers()
         context = copy_context()
@@ -53,7 +53,7 @@ class Following(Generic[KeyT, AnswerT]):
             self.ledger,
             self._take_news,
             self._end_waits,
-            max_batch=self._provider.max_batch,
+            max_batch=self.provider.max_batch,
             clock=clock,
             wall_clock=wall_clock,
             context=context,
@@ -65,11 +65,11 @@ class Following(Generic[KeyT, AnswerT]):
 
     @property
     def condition(self) -> str:
-        return "closed" if self._is_closed else "open" if self._is_open else "unused"
+        return "closed" if self.is_closed else "open" if self._is_open else "unused"
 
     def checked(self, key: KeyT) -> KeyT:
         """Return the key, or say what to pass instead."""
-        key = self._provider.check(key)
+        key = self.provider.check(key)
         if self._store is not None:
             text_of_key(key)
         return key
@@ -80,7 +80,7 @@ class Following(Generic[KeyT, AnswerT]):
             raise WrongLoopError(advice)
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self.is_closed:
             raise ClosedError("the tracker is closed; make a new one")
         if self._client._is_closed:
             raise ClosedError("the tracker's client is closed; close the tracker first, and then the client")
@@ -111,7 +111,7 @@ class Following(Generic[KeyT, AnswerT]):
 
     async def _load(self, store: Store) -> Exception | None:
         try:
-            rows = await store.load(_account_of(self._provider))
+            rows = await store.load(_account_of(self.provider))
             found: list[tuple[KeyT, Entry[KeyT, AnswerT]]] = []
             for number, row in enumerate(rows, 1):
                 found.append(self._message_of(row))
@@ -121,13 +121,13 @@ class Following(Generic[KeyT, AnswerT]):
             return error
         self.ledger.restore(found, self._clock.time())
         self._is_open = True
-        if not self._is_closed:
+        if not self.is_closed:
             self._lookups.look()
         return None
 
     async def close(self) -> None:
         """End all that runs, and save what is left."""
-        self._is_closed = True
+        self.is_closed = True
         await self._lookups.close()
         self._waits.fail(ClosedError("the tracker was closed before the message was at its end"))
         self._readers.close()
@@ -161,7 +161,7 @@ class Following(Generic[KeyT, AnswerT]):
 
     def feed(self, statuses: Iterable[AnswerT]) -> None:
         """Take in what webhooks brought."""
-        if self._is_closed:
+        if self.is_closed:
             raise ClosedError("the tracker is closed; make a new one")
         moved = self.ledger.feed(statuses, self._clock.time())
         if moved:
@@ -289,11 +289,11 @@ class Following(Generic[KeyT, AnswerT]):
     def _message_of(self, row: Row) -> tuple[KeyT, Entry[KeyT, AnswerT]]:
         age = min(max(0.0, self._wall_clock() - row.born), self._give_up)
         try:
-            key = self._provider.check(key_of_text(row.key))
+            key = self.provider.check(key_of_text(row.key))
             entry: Entry[KeyT, AnswerT] = Entry(
                 self._clock.time() - age,
                 DeliveryState(row.until),
-                is_whole=self._provider.webhooks_tell_all,
+                is_whole=self.provider.webhooks_tell_all,
             )
             entry.told = None if row.told is None else DeliveryState(row.told)
         except (TypeError, ValueError) as error:

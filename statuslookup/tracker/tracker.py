@@ -13,6 +13,7 @@ from .._arguments import check_methods, number, shown_unfinished
 from .._client import StatusClient
 from .._clock import Clock
 from .._model import AnswerT, DeliveryState, KeyT
+from ..providers.base import Provider
 from .following import Following
 from .readers import Reader
 from .stores.base import Store
@@ -64,6 +65,16 @@ class StatusTracker(Generic[KeyT, AnswerT]):
     @shown_unfinished
     def __repr__(self) -> str:
         return f"<StatusTracker {self._following.condition} {self.stats()}>"
+
+    @property
+    def provider(self) -> Provider[KeyT, AnswerT]:
+        """The provider of the client: its ``parse_webhook`` gives what ``feed`` takes."""
+        return self._following.provider
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the tracker was closed: from then on, it takes nothing more."""
+        return self._following.is_closed
 
     async def track(
         self, *keys: KeyT, until: DeliveryState = DeliveryState.DELIVERED, since: datetime | None = None

@@ -21,7 +21,10 @@ from statuslookup import (
     ResponseError,
     ServerError,
     StatusLookupError,
+    StoreError,
+    StoreLockedError,
     TransportError,
+    WaitTimeoutError,
     WrongLoopError,
     errors,
 )

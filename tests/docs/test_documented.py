@@ -18,8 +18,8 @@ from statuslookup import StatusClient, providers, sandbox, webhooks
 PACKAGES = (statuslookup, providers, sandbox)
 WITH_EXTRAS = {webhooks}
 """Modules that need an extra, so that the package cannot have their names."""
-NOT_PUBLIC = ("statuslookup.cli", "statuslookup.providers.")
-"""Programs, and files of a public folder that says itself what is public."""
+NOT_PUBLIC = ("statuslookup.cli", "statuslookup.providers.", "statuslookup.tracker.")
+"""Programs, and files of public folders that say themselves what is public."""
 SPOKEN = {"__aenter__", "__aexit__", "__call__"}
 MADE_ELSEWHERE = {sandbox.Instance}
 """Classes whose constructors are nobody's to call: ``Sandbox.add_instance`` makes an instance."""

@@ -42,7 +42,8 @@ class SMSFire:
     ``rate_limit=None`` sends without a limit. ``max_batch`` is the most keys a request carries, 200 at most,
     because SMSFire returns no more items. A bad argument is a ``TypeError`` or ``ValueError``.
 
-    The attributes are ``base_url``, ``rate_limit``, ``max_batch``, ``name``, and ``secret`` with the token.
+    The attributes are ``base_url``, ``rate_limit``, ``max_batch``, ``name``, and ``secret`` with the
+    token; ``webhooks_tell_all`` is true.
 
     Source: SMSFire, "Consulta Status".
     """
