@@ -132,7 +132,7 @@ class FailingStore(MemoryStore):
         self.is_closed = True
 
 
-def smsfire_tracker(client: StatusClient[Any, Any], **options: Any) -> StatusTracker[Any, Any]:
+def smsfire_tracker(client: StatusClient[Any, Any], **options: Any) -> Any:
     return StatusTracker(client, **{"wall_clock": wall_clock, **options})
 
 
