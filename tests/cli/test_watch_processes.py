@@ -112,6 +112,15 @@ def test_a_secret_of_the_environment_is_shown_nowhere(played: tuple[Sandbox, str
     assert secret not in said + output + errors
 
 
+@pytest.mark.parametrize("module", ["starlette", "uvicorn"])
+def test_without_what_listens_one_line_says_what_to_install(module: str, campaign: str) -> None:
+    arguments = ("watch", "smsfire", campaign, "--base-url", "http://127.0.0.1:9", "--listen", "127.0.0.1:0")
+    code = f"sys.modules[{module!r}] = None"
+    exit_code, output, errors = finish(start(*arguments, code=code, env=environment(**CREDENTIALS)))
+    assert (exit_code, output) == (2, "")
+    assert errors == 'Error: --listen needs its extras: pip install "statuslookup[cli,webhooks]" uvicorn\n'
+
+
 # --- Ctrl-C and SIGKILL ---------------------------------------------------------------------------
 
 
