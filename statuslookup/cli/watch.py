@@ -124,7 +124,7 @@ def _job_of(
             entry=entry,
             source=source,
             input=input,
-            client=StatusClient(provider, timeout=options["timeout"]),
+            client=StatusClient(provider),
             schedule=Schedule(
                 first=options["first"],
                 longest=max(_DEFAULT.longest, options["first"]),
@@ -264,7 +264,7 @@ class _Job(Generic[KeyT, AnswerT]):
         said: str | None = None
         while True:
             failure = tracker.stats().last_failure
-            if failure is not None and failure.ends_all:
+            if failure is not None and (failure.ends_all or self._is_in_vain(failure)):
                 raise failure
             self._failure = None if failure is None else str(failure)
             if self._failure is not None and self._failure != said:
@@ -272,6 +272,10 @@ class _Job(Generic[KeyT, AnswerT]):
                 if not self._err.is_terminal:
                     say(f"A lookup failed, and will be repeated: {said}")
             await asyncio.sleep(_LOOK_SECONDS)
+
+    def _is_in_vain(self, failure: StatusLookupError) -> bool:
+        """True if asking again will not help, nothing was ever heard, and no webhook will tell."""
+        return not failure.is_transient and not self._progress.counts.total() and self._listener is None
 
     def _take(self, change: Change[KeyT, AnswerT]) -> None:
         key, status = change.key, change.status

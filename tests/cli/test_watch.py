@@ -190,6 +190,15 @@ def test_refused_credentials_end_it_at_once(played: tuple[Sandbox, str]) -> None
     assert "another" not in result.output
 
 
+def test_a_provider_that_never_understands_ends_it(played: tuple[Sandbox, str]) -> None:
+    sandbox, url = played
+    sandbox.fault = lambda _: 404
+    result = watch(url, input="1\n2\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "(status 404)" in result.stderr
+    assert "not over yet" in result.stderr
+
+
 def test_a_quota_that_is_used_up_ends_it(played: tuple[Sandbox, str]) -> None:
     sandbox, url = played
     sandbox.instances[1101000001].quota = 0
