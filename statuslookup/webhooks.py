@@ -117,7 +117,7 @@ class _Receiver:
 
 
 def _parser_of(tracker: StatusTracker[Any, Any]) -> Callable[[bytes], list[Any]]:
-    provider = tracker._following.provider
+    provider = tracker.provider
     parse = getattr(provider, "parse_webhook", None)
     if not callable(parse):
         raise TypeError(f"{provider.name} has no webhooks: its provider has no parse_webhook")

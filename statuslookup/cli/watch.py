@@ -44,8 +44,9 @@ _HELP = f"""Track every message of FILE ('-' is stdin) until it has reached its 
 
 FILE is read as 'check' reads it. A change is a line of JSON: the key, the answer's columns, and 'is_over'. A
 terminal gets a table of how far it is instead. What webhooks do not tell is looked up: at once, and again
-after as long a silence as a message is old. A message is over once it is delivered (--until), or failed, or
-has been unknown for --grace seconds.
+after as long a silence as a message is old. A message is over once it is delivered (--until), failed, or was
+unknown for --grace seconds; after --give-up seconds it is let go, which counts as a failure unless it is
+delivered.
 
 With --store, what is known survives Ctrl-C, a crash and a restart: repeat the command to go on. One file
 belongs to one watch.
@@ -104,7 +105,7 @@ def watch(context: click.Context, /, entry: Entry[Any, Any], file: str, **option
         source = source_of(input, keys, provider, options)
     job = _job_of(context, entry, provider, source, input, options)
     job.run()
-    context.exit(FAILED if job.has_unknown_or_bad else 0)
+    context.exit(FAILED if job.is_incomplete else 0)
 
 
 def _job_of(
@@ -123,7 +124,7 @@ def _job_of(
             entry=entry,
             source=source,
             input=input,
-            client=StatusClient(provider, timeout=options["timeout"]),
+            client=StatusClient(provider),
             schedule=Schedule(
                 first=options["first"],
                 longest=max(_DEFAULT.longest, options["first"]),
@@ -166,8 +167,14 @@ class _Job(Generic[KeyT, AnswerT]):
     _failure: str | None = field(init=False, default=None)
 
     @property
-    def has_unknown_or_bad(self) -> bool:
-        return bool(self._progress.counts[None] or self._source.keyless)
+    def is_incomplete(self) -> bool:
+        """True if a row had no key, a message is unknown, or was let go before it came to anything."""
+        counts = self._progress.counts
+        is_let_go = any(
+            count and state is not None and not (state.is_final or state is self._until)
+            for state, count in counts.items()
+        )
+        return bool(counts[None] or self._source.keyless or is_let_go)
 
     def run(self) -> None:
         """Watch the whole input, and say what came of it; whatever ends it early ends the command."""
@@ -208,9 +215,9 @@ class _Job(Generic[KeyT, AnswerT]):
                 return
             if self._listener is not None:
                 await stack.enter_async_context(self._listener.serving(tracker))
-            await tracker.track(
-                *self._open, until=self._until, since=datetime.now(UTC) - timedelta(seconds=1)
-            )
+            # Nobody says when they were sent. What had a silence behind it is asked for at once.
+            since = datetime.now(UTC) - timedelta(seconds=self._schedule.first)
+            await tracker.track(*self._open, until=self._until, since=since)
             await _first_of(self._follow(tracker), self._fail_with(tracker))
 
     async def _read(self) -> dict[KeyT, None]:
@@ -257,7 +264,7 @@ class _Job(Generic[KeyT, AnswerT]):
         said: str | None = None
         while True:
             failure = tracker.stats().last_failure
-            if failure is not None and failure.ends_all:
+            if failure is not None and (failure.ends_all or self._is_in_vain(failure)):
                 raise failure
             self._failure = None if failure is None else str(failure)
             if self._failure is not None and self._failure != said:
@@ -265,6 +272,10 @@ class _Job(Generic[KeyT, AnswerT]):
                 if not self._err.is_terminal:
                     say(f"A lookup failed, and will be repeated: {said}")
             await asyncio.sleep(_LOOK_SECONDS)
+
+    def _is_in_vain(self, failure: StatusLookupError) -> bool:
+        """True if asking again will not help, nothing was ever heard, and no webhook will tell."""
+        return not failure.is_transient and not self._progress.counts.total() and self._listener is None
 
     def _take(self, change: Change[KeyT, AnswerT]) -> None:
         key, status = change.key, change.status

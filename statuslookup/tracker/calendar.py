@@ -1,5 +1,6 @@
 """Which keys are due when, to a few seconds."""
 
+import math
 from collections.abc import Hashable, Iterable, Iterator
 from heapq import heappop, heappush
 from typing import Final, Generic, TypeAlias, TypeVar
@@ -45,10 +46,10 @@ class Calendar(Generic[_KeyT]):
             del self._places[heappop(self._order)]
         return self._order[0] * GRID if self._order else None
 
-    def take(self, most: int) -> list[_KeyT]:
-        """Take out the keys that are due first."""
+    def take(self, most: int, until: float = math.inf) -> list[_KeyT]:
+        """Take out the keys that are due first, but none that is due after ``until``."""
         taken: list[_KeyT] = []
-        while len(taken) < most and self.first() is not None:
+        while len(taken) < most and (due := self.first()) is not None and due <= until:
             place = self._places[self._order[0]]
             # From the end: to find the first of a dict again and again takes time by the square of its size.
             taken += (place.popitem()[0] for _ in range(min(most - len(taken), len(place))))

@@ -163,11 +163,16 @@ class Ledger(Generic[KeyT, AnswerT]):
             self._judge(key, entry, now, is_answer=True)
         return has_moved or entry.is_over != was_over or entry.is_whole != was_whole
 
-    def fail(self, key: KeyT, now: float) -> None:
-        """A lookup of this key alone failed: it waits for its silence."""
+    def fail(self, key: KeyT, now: float) -> bool:
+        """A lookup of this key alone failed: it waits for its silence; return whether it was the last one."""
         entry = self._entries.get(key)
-        if entry is not None and entry.place is None:
+        if entry is None or entry.place is not None:
+            return False
+        if now - entry.born < self._schedule.give_up:
             self._heard(key, entry, now)
+            return False
+        self._judge(key, entry, now, is_answer=True)
+        return entry.is_over
 
     def put_back(self, keys: Iterable[KeyT], now: float) -> None:
         """A lookup failed as a whole: its keys stay due, but for those that news came of meanwhile."""
@@ -220,11 +225,9 @@ class Ledger(Generic[KeyT, AnswerT]):
 
     def expired(self, now: float) -> Sequence[KeyT]:
         """Return the ends that nobody took for so long that they are to be forgotten."""
-        keys: list[KeyT] = []
-        while (due := self._ends.first()) is not None and due <= now:
-            keys += self._ends.take(1_000)
-            for key in keys[-1_000:]:
-                self._entries[key].place = None
+        keys = self._ends.take(len(self._entries), now)
+        for key in keys:
+            self._entries[key].place = None
         return keys
 
     def keep(self, key: KeyT, now: float) -> None:

@@ -140,8 +140,8 @@ class Lookups(Generic[KeyT, AnswerT]):
         for key, error in errors.items():
             if is_lost and (error.ends_all or error.is_transient):
                 ledger.put_back((key,), now)
-            else:
-                ledger.fail(key, now)
+            elif ledger.fail(key, now):
+                moved.append(key)
         # What the client said nothing of, because of a bug.
         ledger.put_back(keys, now)
         self._note(failure, is_lost=is_lost, is_refused=refused is not None, now=now)
