@@ -1,4 +1,4 @@
-"""The page of dependencies names what the library and each extra need, with the licences of their metadata."""
+"""The page of dependencies names what the library and each extra need, and the licences in their metadata."""
 
 import re
 from importlib.metadata import distribution

@@ -38,6 +38,14 @@ NOT_RUN = {
 SHOWN = {"text": "it is what a program prints"}
 """Languages of blocks that nothing could run, and why. Sphinx runs those in braces."""
 
+INPUTS = {
+    "campaign.csv": b"id,note\n42,hello\n1,\n",
+    "campanha.csv": "id;nome;valor\r\n42;João;12,50\r\n1;“Zé”;1.234,00\r\n".encode("cp1252"),
+    "pedidos.csv": "Protocolo;nome\r\nfirezap0042;João\r\n1;Zoé\r\n".encode("cp1252"),
+    "smsfire.env": b"SMSFIRE_TOKEN=...\n",
+}
+"""The files that commands of pages read, some as a Portuguese Excel saves them: two rows a table."""
+
 
 def is_python(fence: Fence) -> bool:
     return fence.language == "python"
@@ -103,10 +111,10 @@ def test_the_python_of_a_page_runs(page: Path) -> None:
                 runner.run(awaitable)
 
 
-@pytest.mark.parametrize("page", SHELL_PAGES, ids=name_of)
-def test_the_shell_of_a_page_runs(page: Path, sandbox: Sandbox, tmp_path: Path) -> None:
-    """All blocks one after another, in one folder."""
-    (tmp_path / "campaign.csv").write_text("id,note\n42,hello\n1,\n")
+def run_shell(page: Path, sandbox: Sandbox, folder: Path) -> tuple[str, list[Path]]:
+    """Run all shell blocks of a page one after another; return what they print, and the files they write."""
+    for name, content in INPUTS.items():
+        (folder / name).write_bytes(content)
     commands = "".join(fence.text for fence in fences_of(page) if is_shell(fence))
     with sandbox.serve() as url:
         done = subprocess.run(
@@ -116,16 +124,33 @@ def test_the_shell_of_a_page_runs(page: Path, sandbox: Sandbox, tmp_path: Path) 
                 "PYTHONPATH": str(Path.cwd()),
                 "SMSFIRE_URL": url,
             },
-            cwd=tmp_path,
+            cwd=folder,
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    assert "READ" in done.stdout
-    for result in ("result.csv", "later.csv"):
-        assert len((tmp_path / result).read_text().splitlines()) == 3
+    return done.stdout, [folder / name for name in dict.fromkeys(re.findall(r" -o (\S+)", commands))]
+
+
+@pytest.mark.parametrize("page", SHELL_PAGES, ids=name_of)
+def test_the_shell_of_a_page_runs(page: Path, sandbox: Sandbox, tmp_path: Path) -> None:
+    printed, results = run_shell(page, sandbox, tmp_path)
+    assert "READ" in printed
+    assert len(results) >= 2
+    for result in results:
+        lines = result.read_text(encoding="utf-8-sig").splitlines()
+        assert len(lines) == 3
+        assert all("READ" in line for line in lines[1:])
+
+
+def test_a_table_of_excel_comes_back_as_the_page_in_portuguese_says(sandbox: Sandbox, tmp_path: Path) -> None:
+    _, (result, *_) = run_shell(DOCS / "pt-br.md", sandbox, tmp_path)
+    assert result.read_bytes().startswith(b"\xef\xbb\xbfid;nome;valor;")
+    rows = result.read_text(encoding="utf-8-sig").splitlines()
+    assert rows[1].startswith("42;João;12,50;")
+    assert rows[2].startswith("1;“Zé”;1.234,00;")
 
 
 @pytest.mark.parametrize(("heading", "name"), [("Try it", "demo"), ("Run the tests", "test")])
