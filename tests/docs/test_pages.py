@@ -48,7 +48,7 @@ INPUTS = {
     "campaign.csv": b"id,note\n42,hello\n1,\n",
     "campanha.csv": "id;nome;valor\r\n42;João;12,50\r\n1;“Zé”;1.234,00\r\n".encode("cp1252"),
     "pedidos.csv": "Protocolo;nome\r\nfirezap0042;João\r\n1;Zoé\r\n".encode("cp1252"),
-    "smsfire.env": b"SMSFIRE_TOKEN=...\n",
+    "token.txt": b"SMSFIRE_TOKEN=...\n",
 }
 """The files that commands of pages read, some as a Portuguese Excel saves them: two rows a table."""
 
