@@ -252,7 +252,7 @@ class _Job(Generic[KeyT, AnswerT]):
     async def _follow(self, tracker: StatusTracker[KeyT, AnswerT]) -> None:
         closing: asyncio.Task[None] | None = None
         async for change in tracker.changes():
-            self._take(change)
+            await self._take(change)
             if not self._open and closing is None:
                 # The loop goes on, because a change counts as told once it asks for the next one.
                 closing = asyncio.create_task(tracker.aclose())
@@ -277,7 +277,7 @@ class _Job(Generic[KeyT, AnswerT]):
         """True if asking again will not help, nothing was ever heard, and no webhook will tell."""
         return not failure.is_transient and not self._progress.counts.total() and self._listener is None
 
-    def _take(self, change: Change[KeyT, AnswerT]) -> None:
+    async def _take(self, change: Change[KeyT, AnswerT]) -> None:
         key, status = change.key, change.status
         if key not in self._open:
             return
@@ -286,7 +286,8 @@ class _Job(Generic[KeyT, AnswerT]):
             named = {self._entry.keys.column_of(key): key}
             values = {} if status is None else self._entry.columns.of(status)
             line = named | {"state": None} | values | named | {"is_over": change.is_over}
-            self._sink.write(self._encoding.encode(line))
+            # In a thread: whoever reads slowly must not keep webhooks and the store waiting.
+            await asyncio.to_thread(self._sink.write, self._encoding.encode(line))
         if change.is_over:
             del self._open[key]
             if self._store is not None:
