@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated
 
@@ -43,7 +43,7 @@ def create_app(send: Send) -> FastAPI:
     news: dict[str, News] = {}  # here goes your database
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         async with client, tracker, asyncio.TaskGroup() as tasks:
             news.update((str(key), News()) for key in tracker.open())
             tasks.create_task(record())

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,7 +59,7 @@ class Phones:
 
 
 @asynccontextmanager
-async def service(phones: Phones) -> AsyncIterator[httpx.AsyncClient]:
+async def service(phones: Phones) -> AsyncGenerator[httpx.AsyncClient, None]:
     """Run the service under uvicorn, and the campaign that posts its webhooks there."""
     config = uvicorn.Config(
         tracker_fastapi.create_app(phones.send), port=0, log_config=None, log_level="info"
