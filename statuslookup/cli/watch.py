@@ -20,7 +20,7 @@ from ..tracker import Change, Schedule, SQLiteStore, StatusTracker
 from ..tracker.rows import key_of_text, text_of_key
 from . import interrupts
 from .display import counted, say
-from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of_end
+from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of
 from .inputs import file_argument, keys_of, opened, source_of, usage_errors
 from .kept_store import KeptStore
 from .listening import Listener, listen_option, listener_at
@@ -190,7 +190,7 @@ class _Job(Generic[KeyT, AnswerT]):
             self._end(f"Interrupted. {self._how_to_go_on()}", INTERRUPTED)
         except StatusLookupError as error:
             lines = [f"Error: {error}", *getattr(error, "__notes__", []), self._how_to_go_on()]
-            self._end("\n".join(lines), exit_code_of_end(error) if error.ends_all else FAILED)
+            self._end("\n".join(lines), exit_code_of(error))
         except InputError as error:
             self._end(f"Error: {self.input.name or 'stdin'}: {error}", USAGE)
         except OSError as error:
