@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from importlib import import_module
 from typing import Any, TypeVar
 
 import click
@@ -118,10 +119,11 @@ def listener_at(
 
 def _import_what_serves() -> None:
     try:
-        import uvicorn  # noqa: F401 - it is used once there is something to serve
+        import_module("uvicorn")
     except ModuleNotFoundError as error:
         raise ImportError("uvicorn is missing") from error
-    from .. import webhooks  # noqa: F401 - it is used once there is something to serve
+    # It says itself what it needs.
+    import_module("..webhooks", __package__)
 
 
 def _secret_in(environment: Mapping[str, str]) -> str | None:

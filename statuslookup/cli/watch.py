@@ -20,7 +20,7 @@ from ..tracker import Change, Schedule, SQLiteStore, StatusTracker
 from ..tracker.rows import key_of_text, text_of_key
 from . import interrupts
 from .display import counted, say
-from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of_end
+from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of
 from .inputs import file_argument, keys_of, opened, source_of, usage_errors
 from .kept_store import KeptStore
 from .listening import Listener, listen_option, listener_at
@@ -145,17 +145,17 @@ def _job_of(
 class _Job(Generic[KeyT, AnswerT]):
     """A watch that is run once, and what it says of itself on stderr."""
 
-    _context: click.Context
-    _entry: Entry[KeyT, AnswerT]
-    _source: Input[KeyT]
-    _input: Opened
-    _client: StatusClient[KeyT, AnswerT]
-    _schedule: Schedule
-    _until: DeliveryState
-    _store: KeptStore | None
-    _store_name: str | None
-    _listener: Listener | None
-    _sink: Sink | None
+    context: click.Context
+    entry: Entry[KeyT, AnswerT]
+    source: Input[KeyT]
+    input: Opened
+    client: StatusClient[KeyT, AnswerT]
+    schedule: Schedule
+    until: DeliveryState
+    store: KeptStore | None
+    store_name: str | None
+    listener: Listener | None
+    sink: Sink | None
     """Where changes are written to; ``None`` if a terminal shows them in a table."""
     _tracker: StatusTracker[KeyT, AnswerT] | None = field(init=False, default=None)
     _progress: Progress = field(init=False, factory=Progress)
@@ -171,17 +171,17 @@ class _Job(Generic[KeyT, AnswerT]):
         """True if a row had no key, a message is unknown, or was let go before it came to anything."""
         counts = self._progress.counts
         is_let_go = any(
-            count and state is not None and not (state.is_final or state is self._until)
+            count and state is not None and not (state.is_final or state is self.until)
             for state, count in counts.items()
         )
-        return bool(counts[None] or self._source.keyless or is_let_go)
+        return bool(counts[None] or self.source.keyless or is_let_go)
 
     def run(self) -> None:
         """Watch the whole input, and say what came of it; whatever ends it early ends the command."""
-        if self._listener is not None:
-            say(self._listener.in_words())
+        if self.listener is not None:
+            say(self.listener.in_words())
         # Lines on the same terminal would run through the table.
-        is_wanted = self._sink is None or not sys.stdout.isatty()
+        is_wanted = self.sink is None or not sys.stdout.isatty()
         try:
             with live(self._err, self._picture, is_wanted=is_wanted):
                 interrupts.run_async(self._watch)
@@ -190,9 +190,9 @@ class _Job(Generic[KeyT, AnswerT]):
             self._end(f"Interrupted. {self._how_to_go_on()}", INTERRUPTED)
         except StatusLookupError as error:
             lines = [f"Error: {error}", *getattr(error, "__notes__", []), self._how_to_go_on()]
-            self._end("\n".join(lines), exit_code_of_end(error) if error.ends_all else FAILED)
+            self._end("\n".join(lines), exit_code_of(error))
         except InputError as error:
-            self._end(f"Error: {self._input.name or 'stdin'}: {error}", USAGE)
+            self._end(f"Error: {self.input.name or 'stdin'}: {error}", USAGE)
         except OSError as error:
             error.add_note(self._how_to_go_on())
             raise
@@ -203,8 +203,8 @@ class _Job(Generic[KeyT, AnswerT]):
     async def _watch(self) -> None:
         asked = await self._read()
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(self._client)
-            tracker = StatusTracker(client, schedule=self._schedule, store=self._store)
+            client = await stack.enter_async_context(self.client)
+            tracker = StatusTracker(client, schedule=self.schedule, store=self.store)
             try:
                 await stack.enter_async_context(tracker)
             except ValueError as error:
@@ -213,20 +213,20 @@ class _Job(Generic[KeyT, AnswerT]):
             self._begin(asked, tracker)
             if not self._open:
                 return
-            if self._listener is not None:
-                await stack.enter_async_context(self._listener.serving(tracker))
+            if self.listener is not None:
+                await stack.enter_async_context(self.listener.serving(tracker))
             # Nobody says when they were sent. What had a silence behind it is asked for at once.
-            since = datetime.now(UTC) - timedelta(seconds=self._schedule.first)
-            await tracker.track(*self._open, until=self._until, since=since)
+            since = datetime.now(UTC) - timedelta(seconds=self.schedule.first)
+            await tracker.track(*self._open, until=self.until, since=since)
             await _first_of(self._follow(tracker), self._fail_with(tracker))
 
     async def _read(self) -> dict[KeyT, None]:
         """Return the keys of the input, each once; rows without one are said."""
         asked: dict[KeyT, None] = {}
-        async for chunk in chunks_of(self._source, may_block=self._input.size is None):
+        async for chunk in chunks_of(self.source, may_block=self.input.size is None):
             for row in chunk:
                 if row.key is None:
-                    say(f"{self._input.name or 'stdin'}: {row.error}")
+                    say(f"{self.input.name or 'stdin'}: {row.error}")
                 else:
                     asked[row.key] = None
         return asked
@@ -234,7 +234,7 @@ class _Job(Generic[KeyT, AnswerT]):
     def _begin(self, asked: Iterable[KeyT], tracker: StatusTracker[KeyT, AnswerT]) -> None:
         """Take note of what an earlier watch saw, and of what is open: in the input, and in the store."""
         self._open = dict.fromkeys(asked)
-        store = self._store
+        store = self.store
         if store is not None:
             for key in tracker.open():
                 self._open[key] = None
@@ -247,7 +247,7 @@ class _Job(Generic[KeyT, AnswerT]):
         if not self._progress.total:
             say("The input is empty: it has no messages.")
         elif not self._open:
-            say(f"All messages are over already: {self._store_name} has their ends.")
+            say(f"All messages are over already: {self.store_name} has their ends.")
 
     async def _follow(self, tracker: StatusTracker[KeyT, AnswerT]) -> None:
         closing: asyncio.Task[None] | None = None
@@ -275,23 +275,23 @@ class _Job(Generic[KeyT, AnswerT]):
 
     def _is_in_vain(self, failure: StatusLookupError) -> bool:
         """True if asking again will not help, nothing was ever heard, and no webhook will tell."""
-        return not failure.is_transient and not self._progress.counts.total() and self._listener is None
+        return not failure.is_transient and not self._progress.counts.total() and self.listener is None
 
     async def _take(self, change: Change[KeyT, AnswerT]) -> None:
         key, status = change.key, change.status
         if key not in self._open:
             return
-        state = self._entry.columns.state_of(status)
-        if self._sink is not None:
-            named = {self._entry.keys.column_of(key): key}
-            values = {} if status is None else self._entry.columns.of(status)
+        state = self.entry.columns.state_of(status)
+        if self.sink is not None:
+            named = {self.entry.keys.column_of(key): key}
+            values = {} if status is None else self.entry.columns.of(status)
             line = named | {"state": None} | values | named | {"is_over": change.is_over}
             # In a thread: whoever reads slowly must not keep webhooks and the store waiting.
-            await asyncio.to_thread(self._sink.write, self._encoding.encode(line))
+            await asyncio.to_thread(self.sink.write, self._encoding.encode(line))
         if change.is_over:
             del self._open[key]
-            if self._store is not None:
-                self._store.end(text_of_key(key), state)
+            if self.store is not None:
+                self.store.end(text_of_key(key), state)
         self._progress.take(News(text_of_key(key), state, change.is_over))
 
     # --- what is said -----------------------------------------------------------------------------
@@ -303,10 +303,10 @@ class _Job(Generic[KeyT, AnswerT]):
         return summary_of(
             self._progress,
             None if self._tracker is None else self._tracker.stats(),
-            self._client.stats(),
-            name=self._entry.brand,
+            self.client.stats(),
+            name=self.entry.brand,
             seconds=SYSTEM_CLOCK.time() - self._started_at,
-            listens=self._listener is not None,
+            listens=self.listener is not None,
         )
 
     def _show_summary(self) -> None:
@@ -316,13 +316,13 @@ class _Job(Generic[KeyT, AnswerT]):
     def _end(self, text: str, exit_code: int) -> None:
         self._show_summary()
         say(text)
-        self._context.exit(exit_code)
+        self.context.exit(exit_code)
 
     def _how_to_go_on(self) -> str:
         left = f"{counted(len(self._open), 'message')} of {self._progress.total:,} not over yet."
-        if self._store_name is None:
+        if self.store_name is None:
             return f"{left} A watch with a file (--store FILE) can go on."
-        return f"{left} To go on, repeat the command: {self._store_name} has what is known."
+        return f"{left} To go on, repeat the command: {self.store_name} has what is known."
 
 
 async def _first_of(*works: Coroutine[Any, Any, None]) -> None:
