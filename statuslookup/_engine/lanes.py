@@ -123,15 +123,12 @@ class Lane(Generic[KeyT, AnswerT]):
         # The lanes that hold something, the next one first; this one keeps its own place in it.
         self._turns = turns
 
-    def append(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
-        self._queue.append(open_key)
-        self._note_more(open_key)
-
-    def appendleft(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
-        self._queue.appendleft(open_key)
-        self._note_more(open_key)
-
-    def _note_more(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
+    def append(self, open_key: OpenKey[KeyT, AnswerT], *, is_first: bool = False) -> None:
+        """Queue the key after all others, or before them."""
+        if is_first:
+            self._queue.appendleft(open_key)
+        else:
+            self._queue.append(open_key)
         open_key.is_queued = True
         self.length += 1
         if self._turns is not None:
@@ -240,7 +237,7 @@ class Lanes(Generic[KeyT, AnswerT]):
 
     def add_first(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
         """Queue the key before all others of its lane."""
-        open_key.lane.appendleft(open_key)
+        open_key.lane.append(open_key, is_first=True)
         self.queued += 1
 
     def drop(self, open_key: OpenKey[KeyT, AnswerT]) -> None:

@@ -73,16 +73,12 @@ class OpenKeys(Generic[KeyT, AnswerT]):
         self, batch: Batch[KeyT, AnswerT], outcomes: Mapping[KeyT, AnswerT | StatusLookupError | None]
     ) -> None:
         """Take the keys that have an outcome out of the batch, and hand the outcomes to their waiters."""
-        left: list[OpenKey[KeyT, AnswerT]] = []
-        settled = self._settled
+        open_keys, settled = batch.open_keys, self._settled
+        told = [(each, outcomes[each.key]) for each in open_keys if each.key in outcomes]
+        left = len(told) < len(open_keys)
+        batch.open_keys = [each for each in open_keys if each.key not in outcomes] if left else []
         is_idle = not settled
-        for open_key in batch.open_keys:
-            key = open_key.key
-            if key in outcomes:
-                settled.append((open_key, outcomes[key]))
-            else:
-                left.append(open_key)
-        batch.open_keys = left
+        settled.extend(told)
         if is_idle:
             self._hand_out()
 
@@ -93,8 +89,9 @@ class OpenKeys(Generic[KeyT, AnswerT]):
             while settled and woken < _MOST_WOKEN_A_TURN:
                 open_key, outcome = settled.popleft()
                 # After ``close`` the key may have been asked for anew, by an open key of its own.
-                if is_open.get(open_key.key) is open_key:
-                    del is_open[open_key.key]
+                key = open_key.key
+                if is_open.get(key) is open_key:
+                    del is_open[key]
                     woken += open_key.settle(outcome)
         finally:
             if settled:

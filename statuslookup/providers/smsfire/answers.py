@@ -50,13 +50,20 @@ class Answers:
         self._nameless: list[str] = []
         items = _items(response)
         self._is_full = len(items) >= MAX_ITEMS
+        outcomes = self.outcomes
+        wants_names = any(issubclass(kind, str) for kind in set(map(type, keys)))
         for item in items[:MAX_ITEMS]:
             try:
                 status = read(item)
             except ValueError as problem:
                 self._add_unreadable(item, str(problem))
+                continue
+            custom_id = status.custom_id
+            if custom_id is not None and not wants_names and status.id in outcomes:
+                # What nearly every item is: about an id that was asked for.
+                outcomes[status.id] = status
             else:
-                self._add(status, is_nameless=status.custom_id is None and item.get("customId") is not None)
+                self._add(status, is_nameless=custom_id is None and item.get("customId") is not None)
 
     def _add(self, status: MessageStatus, *, is_nameless: bool) -> None:
         is_asked_for = status.id in self.outcomes

@@ -59,12 +59,13 @@ def _read_documented(item: Any) -> MessageStatus | None:
         or sent_at.tzinfo is None
     ):
         return None
-    draft = cast("Any", _Draft.__new__(_Draft))
+    draft: Any = _Draft.__new__(_Draft)
     draft.id, draft.custom_id, draft.instance_token, draft.message_type = id, custom_id, token, kind
     draft.country, draft.phone, draft.status_code, draft.status_name = country, phone, code, name
     draft.status_date, draft.sent_date, draft.state, draft.problems = changed_at, sent_at, state, ()
     draft.__class__ = MessageStatus
-    return cast("MessageStatus", draft)
+    status: MessageStatus = draft
+    return status
 
 
 def _state_by_code(code: Any, _: object) -> DeliveryState:
