@@ -251,12 +251,13 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         if not told:
             return
         verdict: Verdict[KeyT, AnswerT] = Verdict()
-        failed = [
-            (open_key, outcome)
-            for open_key in batch.open_keys
-            if isinstance(outcome := told.get(open_key.key), StatusLookupError)
-        ]
-        if failed:
+        # By the kinds, because most replies have no error, and many outcomes of one kind.
+        if any(issubclass(kind, StatusLookupError) for kind in set(map(type, told.values()))):
+            failed = [
+                (open_key, outcome)
+                for open_key in batch.open_keys
+                if isinstance(outcome := told.get(open_key.key), StatusLookupError)
+            ]
             # The exchange may go on with its own dict.
             told = dict(told)
             verdict = judge(failed, told, self._retry)

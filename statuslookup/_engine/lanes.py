@@ -1,6 +1,7 @@
 """Which keys go next: lanes in which they queue, and batches that are sealed together."""
 
 import asyncio
+from asyncio import Future
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -77,6 +78,11 @@ class OpenKey(Generic[KeyT, AnswerT]):
         waiter, others = self.waiter, self._others
         # Waiters and batches lead back here: without a cycle, nothing waits for the garbage collector.
         self.waiter = self._others = self.batch = None
+        if others is None and isinstance(waiter, Future) and not isinstance(outcome, StatusLookupError):
+            # What nearly every key comes to.
+            if not waiter.done():
+                waiter.set_result(outcome)
+            return 1
         if waiter is not None:
             _hand(waiter, self.key, outcome)
         if others is None:
@@ -155,13 +161,12 @@ class Lane(Generic[KeyT, AnswerT]):
         taken = min(most, self.length)
         if not taken:
             return
-        left = taken
-        while left:
+        end = len(batch) + taken
+        while len(batch) < end:
             open_key = queue.popleft()
             if open_key.is_queued:
                 open_key.is_queued = False
                 batch.append(open_key)
-                left -= 1
         self.length -= taken
         if not self.length:
             queue.clear()
@@ -230,10 +235,6 @@ class Lanes(Generic[KeyT, AnswerT]):
         # It leads to whoever has the lane: a cycle.
         lane.on_capacity = None
         del self._others[lane]
-
-    def add(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
-        open_key.lane.append(open_key)
-        self.queued += 1
 
     def add_first(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
         """Queue the key before all others of its lane."""
