@@ -9,7 +9,18 @@ import httpx
 from statuslookup import CustomId
 
 from .ours import Client, Floor, ask_get_many, ask_stream, by_floor, by_statuslookup, new_client
-from .peers import AIODATALOADER, BY_GET, DISPATCHER, MAX_BATCH, PACKAGES, STRAWBERRY, WAYS, Get, Way
+from .peers import (
+    AIODATALOADER,
+    BARE_DISPATCHER,
+    BY_GET,
+    DISPATCHER,
+    MAX_BATCH,
+    PACKAGES,
+    STRAWBERRY,
+    WAYS,
+    Get,
+    Way,
+)
 from .scenario import OURS, Contender, Figures, Job, Scenario, Target, check, timed
 from .server import CUSTOM_ID, item
 
@@ -143,7 +154,7 @@ DISTINCT: Final = Scenario(
     title="Distinct keys, no limit",
     text="Each message is asked for once, by 10,000 coroutines that ask for one after another, ten each.",
     contenders={
-        **_ways(distinct, DISPATCHER, AIODATALOADER, STRAWBERRY, BY_GET),
+        **_ways(distinct, DISPATCHER, BARE_DISPATCHER, AIODATALOADER, STRAWBERRY, BY_GET),
         FLOOR_WITH_FUTURES: Contender(asking(by_floor, distinct)),
         FLOOR: Contender(_floor),
         BEFORE.format(OURS): Contender(asking(by_statuslookup, distinct), is_before=True),
@@ -153,13 +164,13 @@ CUSTOM_IDS: Final = Scenario(
     name="custom-ids",
     title="The same by customId",
     text="As above, by customId instead of id.",
-    contenders=_ways(custom_ids, DISPATCHER, AIODATALOADER, STRAWBERRY),
+    contenders=_ways(custom_ids, DISPATCHER, BARE_DISPATCHER, AIODATALOADER, STRAWBERRY),
 )
 FIVE_AT_ONCE: Final = Scenario(
     name="five-at-once",
     title="Each key five times, at once",
     text="Five coroutines ask for a message in the same moment: it should be sent once.",
-    contenders=_ways(five_at_once, DISPATCHER, AIODATALOADER, STRAWBERRY),
+    contenders=_ways(five_at_once, DISPATCHER, BARE_DISPATCHER, AIODATALOADER, STRAWBERRY),
 )
 FIVE_FAR_APART: Final = Scenario(
     name="five-far-apart",
@@ -189,6 +200,7 @@ FROM_MEMORY: Final = Scenario(
     contenders={
         OURS: Contender(_from_memory(by_statuslookup)),
         DISPATCHER: Contender(_from_memory(WAYS[DISPATCHER])),
+        BARE_DISPATCHER: Contender(_from_memory(WAYS[BARE_DISPATCHER])),
         AIODATALOADER: Contender(_from_memory(WAYS[AIODATALOADER]), PACKAGES[AIODATALOADER]),
         STRAWBERRY: Contender(_from_memory(WAYS[STRAWBERRY]), PACKAGES[STRAWBERRY]),
         FLOOR_WITH_FUTURES: Contender(_from_memory(by_floor)),

@@ -4,6 +4,7 @@ Source of every fact here: SMSFire, "Consulta Status" and "Código de status".
 """
 
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, cast
 
 import attrs
@@ -20,6 +21,12 @@ _STATE_BY_CODE = {
     5: DeliveryState.EXPIRED,
 }
 _STATE_BY_NAME = {state.name: state for state in DeliveryState} | {"ACCEPTED": DeliveryState.SENT}
+
+_fields_of = itemgetter(
+    *("id", "statusCode", "statusName", "instanceToken", "messageType"),
+    *("country", "phone", "statusDate", "sentDate"),
+)
+_TYPES = (int, int, *[str] * 7)
 
 
 def read(item: Any) -> MessageStatus:
@@ -42,22 +49,15 @@ def _read_documented(item: Any) -> MessageStatus | None:
     It says the same as the careful way, in a quarter of the time: nearly all items are as documented.
     """
     try:
-        id, code, name, token = item["id"], item["statusCode"], item["statusName"], item["instanceToken"]
-        kind, country, phone = item["messageType"], item["country"], item["phone"]
-        changed_at = datetime.fromisoformat(item["statusDate"])
-        sent_at = datetime.fromisoformat(item["sentDate"])
+        values, custom_id = _fields_of(item), item.get("customId")
+        if tuple(map(type, values)) != _TYPES or not (custom_id is None or type(custom_id) is str):
+            return None
+        id, code, name, token, kind, country, phone, status_date, sent_date = values
+        state = _STATE_BY_CODE[code]
+        changed_at, sent_at = datetime.fromisoformat(status_date), datetime.fromisoformat(sent_date)
     except (KeyError, TypeError, ValueError):
         return None
-    custom_id = item.get("customId")
-    state = _STATE_BY_CODE.get(code) if type(code) is int else None
-    if (
-        state is None
-        or type(id) is not int
-        or not (custom_id is None or type(custom_id) is str)
-        or not (type(name) is type(token) is type(kind) is type(country) is type(phone) is str)
-        or changed_at.tzinfo is None
-        or sent_at.tzinfo is None
-    ):
+    if changed_at.tzinfo is None or sent_at.tzinfo is None:
         return None
     draft: Any = _Draft.__new__(_Draft)
     draft.id, draft.custom_id, draft.instance_token, draft.message_type = id, custom_id, token, kind
