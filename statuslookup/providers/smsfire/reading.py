@@ -22,11 +22,20 @@ _STATE_BY_CODE = {
 }
 _STATE_BY_NAME = {state.name: state for state in DeliveryState} | {"ACCEPTED": DeliveryState.SENT}
 
-_fields_of = itemgetter(
-    *("id", "statusCode", "statusName", "instanceToken", "messageType"),
-    *("country", "phone", "statusDate", "sentDate"),
-)
-_TYPES = (int, int, *[str] * 7)
+FIELDS = {
+    "id": int,
+    "instanceToken": str,
+    "messageType": str,
+    "country": str,
+    "phone": str,
+    "statusCode": int,
+    "statusName": str,
+    "statusDate": str,
+    "sentDate": str,
+}
+"""What each item has, and of which type; besides ``customId``, a text or null."""
+_fields_of = itemgetter(*FIELDS)
+_TYPES = tuple(FIELDS.values())
 
 
 def read(item: Any) -> MessageStatus:
@@ -50,12 +59,30 @@ def _read_documented(item: Any) -> MessageStatus | None:
     """
     try:
         values, custom_id = _fields_of(item), item.get("customId")
-        if tuple(map(type, values)) != _TYPES or not (custom_id is None or type(custom_id) is str):
-            return None
-        id, code, name, token, kind, country, phone, status_date, sent_date = values
+    except (KeyError, TypeError):
+        return None
+    if tuple(map(type, values)) != _TYPES or not (custom_id is None or type(custom_id) is str):
+        return None
+    return documented(custom_id, *values)
+
+
+def documented(
+    custom_id: str | None,
+    id: int,
+    token: str,
+    kind: str,
+    country: str,
+    phone: str,
+    code: int,
+    name: str,
+    status_date: str,
+    sent_date: str,
+) -> MessageStatus | None:
+    """Return the status that has these fields, which are of these types; ``None`` if one is odd."""
+    try:
         state = _STATE_BY_CODE[code]
         changed_at, sent_at = datetime.fromisoformat(status_date), datetime.fromisoformat(sent_date)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, ValueError):
         return None
     if changed_at.tzinfo is None or sent_at.tzinfo is None:
         return None
