@@ -21,7 +21,7 @@ from .peers import (
     Get,
     Way,
 )
-from .scenario import OURS, Contender, Figures, Job, Scenario, Target, check, timed
+from .scenario import FAST, OURS, Contender, Figures, Job, Scenario, Target, check, timed
 from .server import CUSTOM_ID, item
 
 FLOOR: Final = "the floor: a loop over httpx"
@@ -29,6 +29,7 @@ FLOOR_WITH_FUTURES: Final = "the floor with a future each"
 GET_MANY: Final = "statuslookup, `get_many`"
 STREAM: Final = "statuslookup, `stream`"
 BEFORE: Final = "{} before"
+WITH_FAST: Final = "{} with the extra `fast`"
 _MOST_COROUTINES: Final = 10_000
 _TIMES: Final = 5
 
@@ -92,7 +93,10 @@ def _floor(job: Job) -> Figures:
 
 
 def _ways(asked: Asked, *peers: str) -> Mapping[str, Contender]:
-    found = {OURS: Contender(asking(by_statuslookup, asked))}
+    found = {
+        OURS: Contender(asking(by_statuslookup, asked)),
+        WITH_FAST.format(OURS): Contender(asking(by_statuslookup, asked), FAST),
+    }
     for peer in peers:
         share = 50 if peer == BY_GET else 1
         found[peer] = Contender(asking(WAYS[peer], asked, share=share), PACKAGES.get(peer, ""))
@@ -186,6 +190,8 @@ BULK: Final = Scenario(
     contenders={
         GET_MANY: Contender(_bulk(ask_get_many)),
         STREAM: Contender(_bulk(ask_stream)),
+        WITH_FAST.format(GET_MANY): Contender(_bulk(ask_get_many), FAST),
+        WITH_FAST.format(STREAM): Contender(_bulk(ask_stream), FAST),
         DISPATCHER: Contender(_gathered(WAYS[DISPATCHER])),
         AIODATALOADER: Contender(_gathered(WAYS[AIODATALOADER]), PACKAGES[AIODATALOADER]),
         BEFORE.format(GET_MANY): Contender(_bulk(ask_get_many), is_before=True),
