@@ -36,6 +36,7 @@ FLOORS = {
 HOMES = {
     "httpx": {"_http"},
     "cattrs": {"providers"},
+    "msgspec": {"providers"},
     "starlette": {"sandbox", "webhooks"},
     "uvicorn": {"sandbox"},
     "click": {"cli"},
@@ -115,7 +116,7 @@ def test_of_the_command_line_only_the_table_needs_no_extra() -> None:
 
 
 def test_the_package_imports_no_extra() -> None:
-    extras = {"click", "rich", "starlette", "uvicorn", "redis", "pytest", "respx"}
+    extras = {"click", "rich", "msgspec", "starlette", "uvicorn", "redis", "pytest", "respx"}
     extras |= {"fastapi", "opentelemetry", "prometheus_client"}
     # Nor does it wait for what only a tracker needs.
     extras |= {"sqlite3", "uuid", "statuslookup.tracker"}

@@ -31,7 +31,8 @@ async def test_the_token_of_an_instance_is_nowhere(tmp_path: Path, caplog: pytes
         with pytest.raises(WaitTimeoutError) as caught:
             await tracker.wait(1, timeout=0.05)
         shown += [caught.value, tracker, tracker.stats(), tracker._following._store]
-        assert (await tracker.wait(2)).instance_token == TOKEN
+        status: Any = await tracker.wait(2)
+        assert status.instance_token == TOKEN
         files = [path.read_bytes() for path in await asyncio.to_thread(lambda: list(tmp_path.iterdir()))]
     files += [path.read_bytes() for path in await asyncio.to_thread(lambda: list(tmp_path.iterdir()))]
     words = [*(text for each in shown for text in (str(each), repr(each))), caplog.text]
