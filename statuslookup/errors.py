@@ -16,6 +16,7 @@
     │ └ DecodeError(problems)               a response that is not what is documented
     ├ LookupTimeoutError                    the deadline passed; says where the time went
     ├ IncompleteError(statuses, errors)     get_many: what was found is not lost
+    ├ FleetError                            what the processes of a fleet share cannot be used
     ├ WrongLoopError                        used on a second event loop; says what to do
     └ ClosedError                           the client was closed
 
@@ -24,7 +25,8 @@ Asking again later may help (``is_transient``) after a ``TransportError``, ``For
 (``ends_all``) after an ``AuthenticationError``, ``InstanceError``, ``QuotaExceededError`` and
 ``ClosedError``.
 
-An unknown message is no error: its status is ``None``. Misuse is ``TypeError`` or ``ValueError``.
+A ``FleetError`` is either of the two, and says which. An unknown message is no error: its status is ``None``.
+Misuse is ``TypeError`` or ``ValueError``.
 No text and no attribute of these errors holds a URL, a header or a body, but for the words of a bug in a
 transport that was lent; the credentials are in none. Every waiter gets an exception of its own, so that
 tracebacks and notes of one caller never show up at another.
@@ -39,6 +41,7 @@ __all__ = [
     "AuthenticationError",
     "ClosedError",
     "DecodeError",
+    "FleetError",
     "ForbiddenError",
     "IncompleteError",
     "InstanceError",
@@ -281,6 +284,20 @@ class IncompleteError(StatusLookupError):
         )
         self.statuses = statuses
         self.errors = errors
+
+
+class FleetError(StatusLookupError):
+    """What the processes of a fleet share in Redis cannot be used; nothing is sent without it.
+
+    It is transient if Redis could not be reached until the lookup's deadline. Otherwise Redis refuses what
+    the fleet needs, such as its password, and every other lookup fails as well. Its text names Redis by host,
+    port and database, and holds no user and no password.
+    """
+
+    def __init__(self, message: str, *, is_transient: bool = False) -> None:
+        super().__init__(message)
+        self.is_transient = is_transient
+        self.ends_all = not is_transient
 
 
 class WrongLoopError(StatusLookupError):
