@@ -1,7 +1,7 @@
 """Which keys are open, and who waits for them: one question for equal keys."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Generic
 
 from .._model import AnswerT, KeyT
@@ -34,6 +34,11 @@ class OpenKeys(Generic[KeyT, AnswerT]):
 
     def __getitem__(self, key: KeyT) -> OpenKey[KeyT, AnswerT]:
         return self._open[key]
+
+    def queued(self, keys: Iterable[KeyT]) -> list[OpenKey[KeyT, AnswerT]]:
+        """Return those of the keys that are queued here."""
+        found = map(self._open.get, keys)
+        return [open_key for open_key in found if open_key is not None and open_key.is_queued]
 
     def join(self, key: KeyT, waiter: Waiter[AnswerT, KeyT], lane: Lane[KeyT, AnswerT]) -> None:
         """Let somebody new wait for the key: in the lane, or where the key is already."""
