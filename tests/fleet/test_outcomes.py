@@ -114,12 +114,12 @@ def test_whatever_is_signed_raises_nothing(value: object) -> None:
 def test_of_a_message_whose_items_are_partly_unreadable_the_rest_is_read() -> None:
     items: list[list[Any]] = [
         *(["1", 1, {"id": 1}], ["x", 0, None], ["2", 1, {"id": None}], ["3", 2, {"class": "SystemExit"}]),
-        *(["4", 9, None], [5, 0, None], ["6", 0, None]),
+        *(["4", 9, None], ["y", 0, None], ["6", 0, None]),
     ]
     told = of("b").read(signed(["a", 1, 3, items]))
     assert told is not None
     assert told.outcomes == {1: MessageStatus(id=1), 6: None}
-    assert told.texts == ["1", "x", "2", "3", "4", "5", "6"]
+    assert told.texts == ["1", "x", "2", "3", "4", "y", "6"]
 
 
 def test_an_answer_that_is_too_large_is_told_as_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
