@@ -29,6 +29,8 @@ Outcomes: TypeAlias = Mapping[KeyT, AnswerT | StatusLookupError | None]
 class Told(Generic[KeyT, AnswerT]):
     """What a message said."""
 
+    process: int
+    """The number of the process that learned it."""
     fence: int
     """The fence of the slot in which the reply came."""
     texts: list[str]
@@ -43,12 +45,12 @@ class Messages(Generic[KeyT, AnswerT]):
     before is not read: nobody who may write to Redis can make an answer up, or repeat an old one.
     """
 
-    def __init__(self, provider: SharedProvider[KeyT, AnswerT], process: str, key: bytes) -> None:
+    def __init__(self, provider: SharedProvider[KeyT, AnswerT], process: int, key: bytes) -> None:
         self._provider = provider
         self._process = process
         self._key = key
         self._written = 0
-        self._read: OrderedDict[str, int] = OrderedDict()
+        self._read: OrderedDict[int, int] = OrderedDict()
         """The number of the last message of each process."""
 
     def write(self, fence: int, outcomes: Outcomes[KeyT, AnswerT]) -> bytes:
@@ -68,7 +70,7 @@ class Messages(Generic[KeyT, AnswerT]):
             if process == self._process or not self._is_new(process, number):
                 return None
             texts = [str(text) for text, _, _ in told]
-            return Told(int(fence), texts, self._outcomes_of(told))
+            return Told(int(process), int(fence), texts, self._outcomes_of(told))
         except (TypeError, ValueError):
             return None
 
@@ -111,7 +113,7 @@ class Messages(Generic[KeyT, AnswerT]):
         except (zlib.error, ValueError, RecursionError):
             return None
 
-    def _is_new(self, process: str, number: int) -> bool:
+    def _is_new(self, process: int, number: int) -> bool:
         """Whether the process's message was not read before: one that is published again counts once."""
         is_new = number > self._read.get(process, 0)
         if is_new:
