@@ -26,6 +26,7 @@ FLOORS = {
     "sandbox": 4,
     "_engine": 4,
     "_client": 5,
+    "fleet": 5,
     "__init__": 6,
     "cli": 7,
     "__main__": 8,
@@ -39,6 +40,7 @@ HOMES = {
     "click": {"cli"},
     "rich": {"cli"},
     "dotenv": {"cli"},
+    "redis": {"fleet"},
 }
 
 

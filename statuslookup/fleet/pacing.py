@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from .._limits.limiter import Reply
 from .._limits.pacer import Grant, Pace, Pacer
@@ -54,46 +54,33 @@ class SharedPacer:
             calm_since = -math.inf if pace.calm is None else now - pace.calm
             self._pacer.go_on_from(Pace(-math.inf, pace.rung, calm_since))
 
-    def grant(self, pace: LeftPace, now: float) -> "SharedGrant | None":
+    def grant(self, pace: LeftPace, now: float) -> Grant | None:
         self.go_on_from(pace, now)
-        pacer = self._pacer
-        if pacer is None:
-            return None
-        before = pacer.pace(now)
-        return SharedGrant(pacer.grant(now), (before.rung, before.calm_since))
+        return None if self._pacer is None else self._pacer.grant(now)
 
-    def unused(self, grant: "SharedGrant | None") -> None:
+    def unused(self, grant: Grant | None) -> None:
         if self._pacer is not None and grant is not None:
-            self._pacer.unused(grant.grant)
+            self._pacer.unused(grant)
 
-    def done(self, grant: "SharedGrant | None", reply: Reply, now: float) -> Sent:
+    def done(self, grant: Grant | None, reply: Reply, now: float) -> Sent:
         """Take what came of a request; return what follows from it for whoever goes next."""
         pacer = self._pacer
         if pacer is None or grant is None:
-            return Sent(pause=0.0, period=0.0)
-        pacer.done(grant.grant, reply, now)
+            return Sent(pause=0.0, period=0.0, pace=LeftPace(0, None))
+        pacer.done(grant, reply, now)
         pace = pacer.pace(now)
-        has_moved = (pace.rung, pace.calm_since) != grant.pace_before
         return Sent(
             pause=max(0.0, pacer.counted_by + pacer.interval - now),
             period=max(0.0, pacer.counted_by + pacer.period - now),
             freeze=max(0.0, pacer.frozen_until - now),
-            pace=LeftPace(pace.rung, now - pace.calm_since) if has_moved else None,
+            pace=LeftPace(pace.rung, None if pace.calm_since == -math.inf else now - pace.calm_since),
         )
-
-
-@frozen
-class SharedGrant:
-    """One request that was let go, and the pace from which the pacer went on."""
-
-    grant: Grant
-    pace_before: tuple[int, float]
 
 
 def aged(sent: Sent, seconds: float) -> Sent:
     """Return what a reply means so many seconds later."""
     pace = sent.pace
-    if pace is not None and pace.calm is not None:
+    if pace.calm is not None:
         pace = evolve(pace, calm=pace.calm + seconds)
     return evolve(
         sent,

@@ -1,6 +1,7 @@
 """A client's batches where processes share a queue: the slot brings the keys, whoever waits for them."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
@@ -186,7 +187,7 @@ class FleetSource(Generic[KeyT, AnswerT]):
     def _write(self, fence: int, told: Mapping[KeyT, AnswerT | StatusLookupError | None]) -> bytes:
         try:
             return self._messages.write(fence, told) if told else b""
-        except Exception as error:  # noqa: BLE001 # a provider of somebody's own may raise anything
+        except Exception as error:  # a provider of somebody's own may raise anything
             logger.error("what others wait for cannot be told", exc_info=error)
             return b""
 
@@ -221,10 +222,10 @@ class FleetSource(Generic[KeyT, AnswerT]):
 
     def wanted(self, texts: Iterable[str]) -> set[str]:
         keys = {self._provider.key_from_text(text): text for text in texts}
-        wanted = {keys[key] for key in self._asker.queued(keys)}
+        wanted = set(self._asker.queued(keys))
         for batch in self._batches:
-            wanted |= batch.untold.values() & set(keys.values())
-        return wanted
+            wanted |= batch.untold.keys() & keys.keys()
+        return {keys[key] for key in wanted}
 
     def note_idle(self) -> None:
         self.wants_turn = False
@@ -256,7 +257,7 @@ class FleetSlot(Generic[KeyT, AnswerT]):
 
     def __init__(self, source: FleetSource[KeyT, AnswerT], batch: SharedBatch[KeyT, AnswerT]) -> None:
         self._source = source
-        self.batch = batch
+        self._batch = batch
         self._taken: Taken | None = None
 
     @property
@@ -270,7 +271,7 @@ class FleetSlot(Generic[KeyT, AnswerT]):
             self._taken = None
             now = source.clock.time()
             sent = source.pacer.done(self._grant, reply, now)
-            source.report_slot(self.batch, Report(taken.fence, sent, now))
+            source.report_slot(self._batch, Report(taken.fence, sent, now))
 
     async def __aenter__(self) -> Self:
         self._let_go(await self._take(FOLLOW_UP))
@@ -296,11 +297,13 @@ class FleetSlot(Generic[KeyT, AnswerT]):
         if taken is not None:
             self._taken = None
             self._source.pacer.unused(self._grant)
-            self._source.report_slot(self.batch, Report(taken.fence, None, self._source.clock.time()))
+            self._source.report_slot(self._batch, Report(taken.fence, None, self._source.clock.time()))
 
 
 class FleetGrant(FleetSlot[KeyT, AnswerT]):
     """A slot, and the keys that came with it."""
+
+    batch: Batch[KeyT, AnswerT]
 
     def __init__(self, source: FleetSource[KeyT, AnswerT], most: int) -> None:
         self._source = source
@@ -310,13 +313,13 @@ class FleetGrant(FleetSlot[KeyT, AnswerT]):
     async def __aenter__(self) -> Self:
         while True:
             taken = await self._take(self._most)
-            self.batch = self._source.seal(taken)
-            if self.batch.untold:
+            self.batch = self._batch = self._source.seal(taken)
+            if self._batch.untold:
                 self._let_go(taken)
                 return self
             # None of its keys was one.
-            self._source.report_slot(self.batch, Report(taken.fence, None, self._source.clock.time()))
-            self._source.over(self.batch)
+            self._source.report_slot(self._batch, Report(taken.fence, None, self._source.clock.time()))
+            self._source.over(self._batch)
 
 
 def _end(future: "asyncio.Future[None]") -> None:

@@ -346,12 +346,16 @@ class Worker:
             self._has_news = True
 
     async def _tell(self, report: Report) -> None:
-        if report.payload is None:
-            report.payload = report.write()
+        report.payload = payload = report.write()
+        self._reports.remove(report)
         now = self._clock.time()
         sent = None if report.sent is None else aged(report.sent, now - report.made_at)
-        await self._queue.done(report.fence, sent, told=report.told, back=report.back, payload=report.payload)
-        self._reports.remove(report)
+        try:
+            await self._queue.done(report.fence, sent, told=report.told, back=report.back, payload=payload)
+        except FleetError:
+            # The slot has passed to others by now, who ask for these keys again.
+            self.announcements.withdraw([*report.told, *report.back])
+            raise
         if report.fence is not None:
             wait = 0.0 if sent is None else max(sent.pause, sent.freeze)
             self.hear_turn(is_free=True, process=self._queue.process, seconds=wait)
@@ -365,11 +369,6 @@ class Worker:
         if not problem.is_transient or self._is_leaving:
             self._give_up(problem)
             return
-        now = self._clock.time()
-        for report in [report for report in self._reports if now - report.made_at > self._queue.lease]:
-            # By now the slot has passed to others, who ask for these keys again.
-            self._reports.remove(report)
-            self.announcements.withdraw([*report.told, *report.back])
         if not (self._reports or self._waiting or self._owner.is_needed or any(self._owner.front())):
             self.announcements.forget()
 
