@@ -5,7 +5,7 @@ import hmac
 import json
 import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, TypeAlias
 
 from attrs import frozen
@@ -34,7 +34,7 @@ class Told(Generic[KeyT, AnswerT]):
     fence: int
     """The fence of the slot in which the reply came."""
     texts: list[str]
-    """The keys that it names, also those that cannot be read here."""
+    """The keys that it names, also those that are not wanted or cannot be read here."""
     outcomes: dict[KeyT, AnswerT | StatusLookupError | None]
 
 
@@ -62,15 +62,17 @@ class Messages(Generic[KeyT, AnswerT]):
             text = self._text(fence, self._shortened(told))
         return self._signed(_VERSION + zlib.compress(text, 1))
 
-    def read(self, message: bytes) -> Told[KeyT, AnswerT] | None:
-        """Return what the message of another process says; ``None`` if it says nothing that counts."""
+    def read(
+        self, message: bytes, wanted: Callable[[Iterable[KeyT]], Iterable[KeyT]]
+    ) -> Told[KeyT, AnswerT] | None:
+        """Return what another process says of the ``wanted`` keys; ``None`` if it is nothing that counts."""
         value = self._opened(message)
         try:
             process, number, fence, told = value
             if process == self._process or not self._is_new(process, number):
                 return None
-            texts = [str(text) for text, _, _ in told]
-            return Told(int(process), int(fence), texts, self._outcomes_of(told))
+            items = {str(text): (kind, value) for text, kind, value in told}
+            return Told(int(process), int(fence), list(items), self._outcomes_of(items, wanted))
         except (TypeError, ValueError):
             return None
 
@@ -123,19 +125,27 @@ class Messages(Generic[KeyT, AnswerT]):
                 self._read.popitem(last=False)
         return is_new
 
-    def _outcomes_of(self, told: list[list[Any]]) -> dict[KeyT, AnswerT | StatusLookupError | None]:
+    def _outcomes_of(
+        self, items: dict[str, tuple[int, Any]], wanted: Callable[[Iterable[KeyT]], Iterable[KeyT]]
+    ) -> dict[KeyT, AnswerT | StatusLookupError | None]:
         provider = self._provider
-        outcomes: dict[KeyT, AnswerT | StatusLookupError | None] = {}
-        for text, kind, value in told:
+        texts: dict[KeyT, str] = {}
+        for text in items:
             try:
-                key = provider.key_from_text(str(text))
+                texts[provider.key_from_text(text)] = text
+            except ValueError:
+                continue
+        outcomes: dict[KeyT, AnswerT | StatusLookupError | None] = {}
+        for key in wanted(texts):
+            kind, value = items[texts[key]]
+            try:
                 if kind == _ANSWER:
                     outcomes[key] = provider.answer_from_json(value)
                 elif kind == _ERROR:
                     outcomes[key] = of_plain_form(value)
                 elif kind == _UNKNOWN:
                     outcomes[key] = None
-            except (TypeError, ValueError):
+            except ValueError:
                 # Of another release, maybe; its owner asks by itself.
                 continue
         return outcomes

@@ -241,7 +241,7 @@ class FleetSource(Generic[KeyT, AnswerT]):
         self.worker.hear_turn(is_free=is_free, process=process, seconds=seconds)
 
     def hear_outcomes(self, payload: bytes) -> None:
-        told = self._messages.read(payload)
+        told = self._messages.read(payload, self._asker.queued)
         if told is not None:
             self.worker.turns.hear_member(told.process)
             self.worker.announcements.heard(told.texts)
