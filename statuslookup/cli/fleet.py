@@ -117,7 +117,7 @@ def picture_of(look: "Look") -> RenderableType:
         return Group(title, Text("No fleet has been here in the last day."), *notes)
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("Budget")
-    table.add_column("Processes", justify="right")
+    table.add_column("Alive", justify="right")
     table.add_column("Slot")
     table.add_column("Account")
     for name in ("get", "Bulk", "Sent"):
@@ -134,13 +134,13 @@ def picture_of(look: "Look") -> RenderableType:
 
 
 def _slot_of(budget: "Budget") -> str:
-    """Say in words who has the slot, and since when; or from when on anybody can have it."""
+    """Say who has the slot, and for how long, or when anybody can; then the part of the rate after a 429."""
     if budget.senders:
         first, others = budget.senders[0], len(budget.senders) - 1
-        text = f"{first.process} for {first.seconds:.1f} s" + (f", and {others} more" if others else "")
+        text = f"{first.process}, {first.seconds:.1f} s" + (f", and {others} more" if others else "")
     else:
         text = f"free in {budget.ready_in:.1f} s" if budget.ready_in else "free"
-    return text + (f", slowed 1/{2 ** min(budget.slowed, 30)}" if budget.slowed else "")
+    return text + (f", 1/{2 ** min(budget.slowed, 30)}" if budget.slowed else "")
 
 
 def _plain(look: "Look") -> Mapping[str, Any]:
