@@ -1,4 +1,4 @@
-"""Celery tasks that look messages up: all worker processes share one rate limit, and each request."""
+"""Celery tasks that look messages up: all worker processes share one rate limit, and each other's keys."""
 
 import asyncio
 import os

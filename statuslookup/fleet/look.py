@@ -18,6 +18,9 @@ _TAKEN: Final = 2 * 10**13
 _NAME: Final = re.compile(rb"statuslookup:\{([0-9a-f]{1,64})\}(?::(alive|\d{1,9}:[0-9a-f]{1,64}))?")
 _PLACE: Final = re.compile(rb"(\d{1,16}) (\d{1,16}) ([a-z]{1,16}) (\d{1,16}(?:\.\d{1,9})?)")
 _NUMBER: Final = re.compile(rb"\d{1,16}(?:\.\d{1,9})?")
+_OVER: Final = (b"over", b"late")
+# What claims to live for longer is not of a fleet's making.
+_LONGEST_LEASE: Final = 120_000
 _FIELDS: Final = ("places", "next", "ready", "rung")
 
 # A look at a Redis that is full of other things, or that somebody filled to do harm, ends all the same.
@@ -129,14 +132,15 @@ async def _budget(redis: Any, name: str, accounts: list[str]) -> Budget:
     seconds, micros = await redis.time()
     now = seconds * 1000 + micros / 1000
     places, next_at, ready_at, rung = await _unless_foreign(redis.hmget(slot, *_FIELDS), [None] * 4)
-    rows = await _unless_foreign(
-        redis.zrangebyscore(f"{slot}:alive", now, "+inf", start=0, num=_MOST_PROCESSES, withscores=True), []
+    alive = redis.zrangebyscore(
+        f"{slot}:alive", now, now + _LONGEST_LEASE, start=0, num=_MOST_PROCESSES, withscores=True
     )
+    rows = await _unless_foreign(alive, [])
     processes = {int(row): (end - now) / 1000 for row, end in rows if row.isdigit() and len(row) <= 16}
     senders = [
         Sender(int(process), max(0.0, (now - float(at)) / 1000))
         for _, process, state, at in _PLACE.findall((places or b"")[:_MOST_TEXT])
-        if state == b"sent" and int(process) in processes
+        if state not in _OVER and int(process) in processes
     ]
     return Budget(
         name,

@@ -22,6 +22,7 @@ import statuslookup
 from statuslookup import DeliveryState
 from statuslookup.sandbox import Sandbox
 from tests.support.pages import DOCS, PAGES, README, ROOT, Fence, fences_of, name_of, section
+from tests.support.redis_servers import RedisServer, binaries
 from tests.test_architecture import FLOORS
 
 FENCES = [fence for page in PAGES for fence in fences_of(page)]
@@ -29,6 +30,7 @@ FENCES = [fence for page in PAGES for fence in fences_of(page)]
 NOT_RUN = {
     "pip install": "it changes the environment; what it names exists, says a test here",
     "python -m benchmarks.": "it takes minutes; the module exists, says a test here",
+    "uvicorn examples.": "it serves until it is ended; a test of the recipe runs it",
     "scripts/benchmarks": "it installs, and takes minutes; a test runs all of it in small",
     "scripts/demo": "it installs; .ci/run and the demo's own tests run what it starts",
     "scripts/test": "it is these tests; .ci/run runs it",
@@ -73,9 +75,19 @@ def sandbox() -> Sandbox:
     return sandbox
 
 
+@pytest.fixture(scope="module")
+def redis() -> Iterator[str]:
+    """The URL of a Redis; one that is nowhere if none can run here."""
+    if not (servers := binaries()):
+        yield "redis://127.0.0.1:1/0"
+        return
+    with RedisServer(next(iter(servers.values()))) as server:
+        yield server.url
+
+
 @pytest.fixture
-def _asks_the_sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Lead every client that would go to a provider itself to the sandbox."""
+def _asks_the_sandbox(sandbox: Sandbox, redis: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lead every client that would go to a provider itself to the sandbox, and every fleet to a Redis."""
     own = statuslookup.StatusClient
 
     def client(provider: Any, **options: Any) -> Any:
@@ -85,6 +97,7 @@ def _asks_the_sandbox(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iter
 
     monkeypatch.setattr(statuslookup, "StatusClient", client)
     monkeypatch.setenv("SMSFIRE_TOKEN", "...")
+    monkeypatch.setenv("STATUSLOOKUP_FLEET", redis)
     monkeypatch.delenv("SMSFIRE_URL", raising=False)
     yield
     for name in ("SMSFIRE_TOKEN", "SMSFIRE_URL"):
@@ -104,13 +117,14 @@ def test_the_python_of_a_page_runs(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", SHELL_PAGES, ids=name_of)
-def test_the_shell_of_a_page_runs(page: Path, sandbox: Sandbox, tmp_path: Path) -> None:
+def test_the_shell_of_a_page_runs(page: Path, sandbox: Sandbox, redis: str, tmp_path: Path) -> None:
     """All blocks one after another, in one folder."""
     (tmp_path / "campaign.csv").write_text("id,note\n42,hello\n1,\n")
     commands = "".join(fence.text for fence in fences_of(page) if is_shell(fence))
     with sandbox.serve() as url:
+        here = commands.replace("https://api.green-api.com", url).replace("redis://127.0.0.1:6379/0", redis)
         done = subprocess.run(
-            ["bash", "-e", "-u", "-c", commands.replace("https://api.green-api.com", url)],
+            ["bash", "-e", "-u", "-c", here],
             env={
                 "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}",
                 "PYTHONPATH": str(Path.cwd()),
@@ -125,7 +139,8 @@ def test_the_shell_of_a_page_runs(page: Path, sandbox: Sandbox, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert "READ" in done.stdout
     for result in ("result.csv", "later.csv"):
-        assert len((tmp_path / result).read_text().splitlines()) == 3
+        if f"-o {result}" in commands:
+            assert len((tmp_path / result).read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize(("heading", "name"), [("Try it", "demo"), ("Run the tests", "test")])
@@ -176,7 +191,9 @@ def test_every_example_is_shown_and_tested() -> None:
     assert {name for name in examples if re.search(rf"\b{name}\b", tests)} == examples
 
 
-@pytest.mark.parametrize("package", ["statuslookup", "statuslookup.providers", "statuslookup.sandbox"])
+@pytest.mark.parametrize(
+    "package", ["statuslookup", "statuslookup.fleet", "statuslookup.providers", "statuslookup.sandbox"]
+)
 def test_the_reference_has_every_public_name(package: str) -> None:
     reference = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("api/*.md"))
     entries = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)", reference, re.MULTILINE))
