@@ -54,6 +54,12 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
+    def version(self) -> str:
+        """What it says of itself, such as "Redis server v=7.0.15 ..."."""
+        done = subprocess.run([self._binary, "--version"], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    @property
     def folder(self) -> Path:
         return Path(self._folder.name)
 
