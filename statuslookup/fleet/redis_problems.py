@@ -7,8 +7,8 @@ from redis import exceptions
 
 from ..errors import FleetError
 
-# What a Redis answers that starts, is full, fails over or is busy: later it answers otherwise. Where redis-py has a
-# class of its own for it, that comes in place of the word.
+# What a Redis answers that starts, is full, fails over or is busy: later it answers otherwise. Where redis-py
+# has a class of its own for it, that comes in place of the word.
 _PASSING: Final = (exceptions.ClusterDownError, exceptions.TryAgainError)
 _MAY_PASS: Final = (
     "BUSY",

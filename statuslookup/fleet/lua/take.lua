@@ -12,7 +12,8 @@ for _, fence in ipairs(ask.holds) do claimed[fence] = true end
 for _, place in ipairs(slot.places) do
   local stays = true
   if is_under_way(place) then
-    local lease_end = math.min(tonumber(redis.call('ZSCORE', alive_key, place.process) or now), FAR)
+    local lease_end = tonumber(redis.call('ZSCORE', alive_key, place.process) or now)
+    if lease_end > FAR then lease_end = now end
     if lease_end <= now then
       place.state, place.at, is_changed = 'late', lease_end + ask.period, true
       slot.ready = math.max(slot.ready, lease_end + ask.interval)
@@ -39,7 +40,7 @@ slot.places = places
 
 -- 2. I live for one more lease, or say farewell. What I had taken before I was away is to be asked by anybody.
 redis.call('ZREMRANGEBYSCORE', alive_key, '-inf', now)
-redis.call('ZREMRANGEBYSCORE', alive_key, FAR + ask.lease, '+inf')
+redis.call('ZREMRANGEBYSCORE', alive_key, FAR, '+inf')
 if ask.leaves then
   redis.call('ZREM', alive_key, me)
 else
