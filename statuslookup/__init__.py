@@ -26,6 +26,7 @@ from . import errors
 from ._client import StatusClient
 from ._clock import Clock, Timer
 from ._engine.retry import RetryPolicy
+from ._engine.source import Fleet
 from ._http import Transport
 from ._limits.limiter import Limiter, Slot
 from ._limits.pacer import Pacing
@@ -75,6 +76,7 @@ __all__ = [
     "DecodeError",
     "DeliveryState",
     "Exchange",
+    "Fleet",
     "FleetError",
     "ForbiddenError",
     "GreenAPI",

@@ -73,10 +73,10 @@ class StatusClient(Generic[KeyT, AnswerT]):
             example = "None or a limiter, such as TokenBucket(RateLimit(2))"
             check_methods("limiter", limiter, ("slot",), example)
         if fleet is not None:
-            check_methods("fleet", fleet, ("check", "source"), "None or a statuslookup.fleet.RedisFleet")
+            check_methods("fleet", fleet, ("_check", "_source"), "None or a statuslookup.fleet.RedisFleet")
             if limiter is not None:
                 raise ValueError("pass limiter or fleet, not both: a fleet shares its own limiter")
-            fleet.check(provider)
+            fleet._check(provider)
         if transport is not None:
             example = "an httpx or httpx2 transport for asyncio, such as httpx.AsyncHTTPTransport(...)"
             check_methods("transport", transport, ("handle_async_request",), example)
@@ -273,7 +273,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
     def _new_source(self, loop: asyncio.AbstractEventLoop) -> Source[KeyT, AnswerT]:
         provider, limit = self._provider, self._provider.rate_limit
         if self._fleet is not None:
-            return self._fleet.source(provider, clock=self._clock, loop=loop)
+            return self._fleet._source(provider, clock=self._clock, loop=loop)
         if self._limiter is not None:
             limiter = self._limiter
         elif limit is None:

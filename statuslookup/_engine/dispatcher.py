@@ -252,7 +252,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         return None
 
     def hear(self, batch: Batch[KeyT, AnswerT], outcomes: Outcomes[KeyT, AnswerT]) -> None:
-        """Settle keys whose outcomes came from elsewhere, as if a reply to a request here had brought them."""
+        """Settle keys whose outcomes came from elsewhere, as if a reply had brought them here."""
         now = self._clock.time()
         batch.asked_at, batch.sealed_at = self.asked_at or now, now
         self._settle(batch, outcomes)

@@ -97,12 +97,15 @@ class Source(Protocol[KeyT, AnswerT]):
 
 
 class Fleet(Protocol):
-    """What several processes share, and where the clients of this one get their sources from."""
+    """One rate limit and one queue for the clients of several processes.
 
-    def check(self, provider: Provider[Any, Any]) -> None:
+    ``statuslookup.fleet.RedisFleet`` is one; how a client uses it is no part of what is public.
+    """
+
+    def _check(self, provider: Provider[Any, Any]) -> None:
         """Raise a ``TypeError`` that says what is missing, unless the provider's keys can be shared."""
 
-    def source(
+    def _source(
         self, provider: Provider[KeyT, AnswerT], *, clock: Clock, loop: asyncio.AbstractEventLoop
     ) -> Source[KeyT, AnswerT]:
         """Return a source of batches for one client."""

@@ -157,6 +157,11 @@ class SharedQueue:
 
     # --- what is heard --------------------------------------------------------------------------------
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether everything is heard that others say."""
+        return self._subscription.is_up
+
     async def listen(self) -> None:
         """Return once everything is heard that others say: to be awaited before anything is announced."""
         await self._subscription.listen()
