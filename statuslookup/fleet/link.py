@@ -152,6 +152,9 @@ def _opened(url: str, timeout: float) -> RedisClient:
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
         )
+        # What the URL asks for is looked at by a connection alone, otherwise at the first call.
+        pool = redis.connection_pool
+        pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError):
         # The error's own words quote the part that is wrong: a password, where one holds a slash.
         pass

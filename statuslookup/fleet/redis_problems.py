@@ -7,17 +7,16 @@ from redis import exceptions
 
 from ..errors import FleetError
 
-# What a Redis answers that starts, is full, fails over or is busy: later it answers otherwise.
+# What a Redis answers that starts, is full, fails over or is busy: later it answers otherwise. Where redis-py
+# has a class of its own for it, that comes in place of the word.
+_PASSING: Final = (exceptions.ClusterDownError, exceptions.TryAgainError)
 _MAY_PASS: Final = (
     "BUSY",
-    "CLUSTERDOWN",
     "LOADING",
-    "MASTERDOWN",
     "MISCONF",
     "NOREPLICAS",
     "OOM",
     "READONLY",
-    "TRYAGAIN",
     "UNBLOCKED",
 )
 
@@ -39,6 +38,10 @@ def problem_of(error: BaseException, where: str) -> FleetError:
         if _is_distrust(error):
             return FleetError(f"the certificate of Redis at {where} cannot be verified")
         return FleetError(f"Redis at {where} cannot be reached: {_reason(error)}", is_transient=True)
+    if isinstance(error, exceptions.AskError):
+        return FleetError(f"Redis at {where} is part of a cluster: lend the fleet a RedisCluster")
+    if isinstance(error, _PASSING):
+        return FleetError(f"Redis at {where} is not ready: it is failing over", is_transient=True)
     if isinstance(error, exceptions.ResponseError):
         if _says(error, *_MAY_PASS):
             return FleetError(f"Redis at {where} is not ready: {_first_word(error)}", is_transient=True)

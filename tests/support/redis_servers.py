@@ -30,10 +30,13 @@ def binaries() -> dict[str, Path]:
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Return a free port, with room 10,000 above it, where a cluster's servers talk to each other."""
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port: int = sock.getsockname()[1]
+        if port < 55_000:
+            return port
 
 
 class RedisServer:
@@ -44,7 +47,7 @@ class RedisServer:
 
     def __init__(self, binary: Path, **options: str | int) -> None:
         self._binary = binary
-        self._options = options
+        self.options = options
         self._folder = tempfile.TemporaryDirectory(prefix="statuslookup-redis-")
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
@@ -54,12 +57,18 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
+    def version(self) -> str:
+        """What it says of itself, such as "Redis server v=7.0.15 ..."."""
+        done = subprocess.run([self._binary, "--version"], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    @property
     def folder(self) -> Path:
         return Path(self._folder.name)
 
     def start(self) -> None:
         """Start it, and return when it listens."""
-        plain = {"port": self.port} | self._options
+        plain = {"port": self.port} | self.options
         options = {"bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": self._folder.name} | plain
         arguments = [part for name, value in options.items() for part in (f"--{name}", *_words(value))]
         log = self.folder / "log"
@@ -76,7 +85,7 @@ class RedisServer:
     def _answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as sock:
-                if "tls-port" in self._options:
+                if "tls-port" in self.options:
                     return True
                 sock.sendall(b"PING\r\n")
                 return bool(sock.recv(1))

@@ -3,8 +3,8 @@
 
 local slot, places, is_known, sent = read_slot(), {}, false, ask.sent ~= cjson.null and ask.sent
 for _, place in ipairs(slot.places) do
-  local is_meant = place.fence == ask.fence and place.process == ask.process
-  local is_held = is_meant and place.state == 'sent'
+  local is_meant = place.fence == ask.fence and place.process == me
+  local is_held = is_meant and is_under_way(place)
   is_known = is_known or is_meant
   -- One that is late frees nothing for anybody, but now it is known until when the request may have counted.
   if is_meant and sent and place.state ~= 'over' then
@@ -26,8 +26,12 @@ local told, back, leaving, returning = {}, {}, {}, {}
 for _, key in ipairs(ask.told) do told[key] = true end
 for _, key in ipairs(ask.back) do back[key] = true end
 for _, member in ipairs(#ask.told + #ask.back > 0 and redis.call('ZRANGEBYSCORE', queue_key, mine, mine) or {}) do
-  local key = member:match(':(.*)')
-  if told[key] then table.insert(leaving, member) elseif back[key] then table.insert(returning, member) end
+  local key = key_in(member)
+  if told[key] then
+    leaving[#leaving + 1] = member
+  elseif back[key] then
+    returning[#returning + 1] = member
+  end
 end
 queue('ZREM', leaving)
 to_front(returning)
