@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -53,10 +54,16 @@ class Process:
     def findings(self, *, within: float = 120.0) -> Findings:
         """Return what it found, once it is over; it has been told to end."""
         assert self.number >= 0
+        assert self._process.stdout is not None
+        # Not communicate(): what was read for the number may hold the rest as well.
+        timer = threading.Timer(within, self._process.kill)
+        timer.start()
         try:
-            output, _ = self._process.communicate(timeout=within)
+            output = self._process.stdout.read()
         finally:
-            self._process.kill()
+            timer.cancel()
+        if not output:
+            raise RuntimeError(f"a process of the fleet ended without a word, with {self._process.wait()}")
         found: dict[str, Any] = json.loads(output)
         return Findings(**found)
 

