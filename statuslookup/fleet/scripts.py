@@ -19,7 +19,10 @@ class Script:
     @classmethod
     def read(cls, name: str) -> "Script":
         """Return the script of a file; all begin with the same lines, about the slot."""
-        text = "".join((_FOLDER / file).read_text(encoding="utf-8") for file in ("slot.lua", f"{name}.lua"))
+        return cls.of(name, "".join((_FOLDER / f"{file}.lua").read_text("utf-8") for file in ("slot", name)))
+
+    @classmethod
+    def of(cls, name: str, text: str) -> "Script":
         # What Redis calls a script: no secret depends on it.
         return cls(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 

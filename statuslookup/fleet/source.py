@@ -14,12 +14,13 @@ from .._limits.limiter import Reply
 from .._model import AnswerT, KeyT
 from ..errors import StatusLookupError
 from ..providers.base import SharedProvider
+from .errands import Report
 from .identity import Identity
 from .link import Link
 from .outcomes import Messages
 from .pacing import SharedPacer
 from .shared_queue import FOLLOW_UP, SharedQueue, Taken
-from .worker import Report, Worker
+from .worker import Worker
 
 logger = logging.getLogger("statuslookup")
 

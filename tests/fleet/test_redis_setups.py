@@ -211,7 +211,7 @@ async def test_a_clock_that_went_back_costs_an_interval(
 async def test_a_replica_that_takes_over_is_used_and_a_loss_is_noticed(
     new_server: Callable[..., RedisServer],
 ) -> None:
-    primary = new_server()
+    primary = new_server(**{"repl-diskless-sync-delay": 0})
     primary.start()
     replica = new_server(replicaof=f"127.0.0.1 {primary.port}")
     replica.start()

@@ -40,11 +40,12 @@ local function to_front(members)
   queue('ZADD', scores)
 end
 
--- The slot: from "next" on a request may go at all, from "ready" on one that goes alone, and until "drains" none that
--- does not, because one that goes alone waits. "answered" is the moment of the last reply, and "rung" and "calm" are
--- where the holders' pacers stand. Each request has a place: "alone" or "beside" others since "at", until it is "over"
--- or, because its process did not come back in time, "late"; then it is counted until "at".
-local NUMBERS = { 'fence', 'next', 'ready', 'drains', 'answered', 'rung', 'calm' }
+-- The slot: from "next" on a request may go at all, and from "ready" on one that goes alone. One that goes beside others
+-- waits until "drains", because one that goes alone wants to, and until "forgotten", when nothing counts any more that
+-- Redis does not know of. "answered" is the moment of the last reply, and "rung" and "calm" are where the holders'
+-- pacers stand. Each request has a place: "alone" or "beside" others since "at", until it is "over" or, because its
+-- process did not come back in time, "late"; then it is counted until "at".
+local NUMBERS = { 'fence', 'next', 'ready', 'drains', 'forgotten', 'answered', 'rung', 'calm' }
 
 local function read_slot()
   local fields = redis.call('HMGET', slot_key, 'places', unpack(NUMBERS))

@@ -101,16 +101,17 @@ if math.max(slot.next, slot.ready) > FAR + ask.period then
 end
 if slot.fence < ask.seen then
   why, is_changed, slot.fence = 'forgotten', true, ask.seen
-  slot.next = now + ask.lease + (ask.alone and ask.interval or ask.period)
-  slot.ready = slot.next
+  slot.next = now + ask.lease + ask.interval
+  slot.ready, slot.forgotten = slot.next, now + ask.lease + ask.period
 end
 local at = slot.next
 if ask.alone then
   at = math.max(at, slot.ready, math.min(slot.answered, now) + ask.interval - ask.credit)
   if under_way > 0 then why, at = 'busy', math.max(at, last_end + ask.interval) end
   if has_company and ask.most ~= 0 then slot.drains, is_changed = now + ask.lease, true end
-elseif slot.drains > now and slot.drains < FAR then
-  why, at = 'busy', math.max(at, slot.drains)
+else
+  local drains = math.max(slot.drains, slot.forgotten)
+  if drains > now and drains < FAR + ask.period then why, at = why or 'busy', math.max(at, drains) end
 end
 if #slot.places >= ask.places then
   local free_at = {}
