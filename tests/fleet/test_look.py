@@ -9,7 +9,9 @@ from statuslookup import FleetError
 from statuslookup.fleet.link import Link
 from statuslookup.fleet.look import Account, Look, look
 from statuslookup.fleet.shared_queue import ANNOUNCE
+from tests.fleet.test_redis_setups import ACL
 from tests.support.members import SENT, TERMS, Fleet, identity, whole_database
+from tests.support.pages import DOCS
 from tests.support.redis_servers import RedisServer
 
 LEASE = 30.0
@@ -61,6 +63,13 @@ async def test_it_changes_nothing_and_needs_few_rights(server: RedisServer) -> N
             await redis.acl_deluser("looker")
         assert [len(budget.processes) for budget in seen.budgets] == [1]
         assert await whole_database(server.url) == before
+
+
+def test_the_page_names_the_rights_that_tests_run_with() -> None:
+    page = " ".join((DOCS / "fleet.md").read_text(encoding="utf-8").split())
+    assert f"ACL SETUSER lookups on >password {ACL}" in page
+    needed = set(RIGHTS) | {"+ping"}
+    assert needed <= set(page.partition("so a user with only")[2].partition("will do")[0].strip("` ").split())
 
 
 async def test_a_redis_without_a_fleet_shows_none(server: RedisServer) -> None:
