@@ -156,6 +156,21 @@ def scaling_plot(found: Found) -> str:
     return image(560, 430, "stream: what a key costs, and peak memory", parts())
 
 
+def processes_plot(lines: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str:
+    """Return the waiting time against the number of processes, a line for each way; the first is ours."""
+    colours = {name: f"var(--c{place})" for place, name in enumerate(lines)}
+
+    def parts() -> Iterator[str]:
+        counts = sorted({x for line in lines.values() for x, _ in line})
+        chart = Chart(90, 76, counts, [y for line in lines.values() for _, y in line])
+        yield from chart.axes("99 of 100 within; processes below", counts, "s")
+        for name in reversed(list(lines)):
+            yield from chart.line(lines[name], colours[name])
+        yield from _legend(list(lines), colours, 90, 424)
+
+    return image(560, 440 + 22 * len(lines), title, parts())
+
+
 def plots_of(found: Mapping[str, Found], by_get: str) -> dict[str, str]:
     """Return the images by their file names; not those of what was not measured."""
     images: dict[str, str] = {}

@@ -29,6 +29,7 @@ from . import errors
 from ._client import StatusClient
 from ._clock import Clock, Timer
 from ._engine.retry import RetryPolicy
+from ._engine.source import Fleet
 from ._http import Transport
 from ._limits.limiter import Limiter, Slot
 from ._limits.pacer import Pacing
@@ -50,6 +51,7 @@ from .errors import (
     AuthenticationError,
     ClosedError,
     DecodeError,
+    FleetError,
     ForbiddenError,
     IncompleteError,
     InstanceError,
@@ -84,6 +86,8 @@ __all__ = [
     "DecodeError",
     "DeliveryState",
     "Exchange",
+    "Fleet",
+    "FleetError",
     "ForbiddenError",
     "GreenAPI",
     "IncompleteError",

@@ -15,6 +15,7 @@ from ._clock import SYSTEM_CLOCK, Clock
 from ._engine.bulk import Outcomes, outcomes_of
 from ._engine.engine import Engine
 from ._engine.retry import RetryPolicy
+from ._engine.source import Fleet, LocalSource, Source
 from ._http import Sender, Transport
 from ._limits.budgets import SharedBucket
 from ._limits.limiter import Limiter, check_slots
@@ -39,10 +40,11 @@ class StatusClient(Generic[KeyT, AnswerT]):
     ``provider`` is an ``SMSFire`` or a ``GreenAPI``: it says what keys and answers are. ``timeout``
     is the deadline of a lookup in seconds: queue, rate limit, retries and HTTP together; ``None`` waits for
     ever. ``limiter`` replaces the one that this client shares with all others of its event loop that the
-    provider counts together. ``retry`` says which failures are asked again. ``linger`` is how long, in
-    seconds, a request that could go at once waits for more keys; a full batch does not wait. ``transport``
-    is an httpx or httpx2 transport to send through (proxy, TLS, tests); it stays yours to close. ``clock``
-    is for tests that do not want to wait. A bad argument is a ``TypeError`` or ``ValueError``.
+    provider counts together; a ``fleet`` shares it, and the lookups, with other processes. ``retry`` says
+    which failures are asked again. ``linger`` is how long, in seconds, a request that could go at once waits
+    for more keys; a full batch does not wait. ``transport`` is an httpx or httpx2 transport to send through
+    (proxy, TLS, tests); it stays yours to close. ``clock`` is for tests that do not want to wait. A bad
+    argument is a ``TypeError`` or ``ValueError``.
 
     A client belongs to the event loop that uses it first; on another one, it raises ``WrongLoopError``. Close
     it with ``aclose()`` or ``async with``.
@@ -58,6 +60,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         *,
         timeout: float | None = 60.0,
         limiter: Limiter | None = None,
+        fleet: Fleet | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 # frozen, and shown as it is in help()
         linger: float = 0.005,
         transport: Transport | None = None,
@@ -69,6 +72,11 @@ class StatusClient(Generic[KeyT, AnswerT]):
         if limiter is not None:
             example = "None or a limiter, such as TokenBucket(RateLimit(2))"
             check_methods("limiter", limiter, ("slot",), example)
+        if fleet is not None:
+            check_methods("fleet", fleet, ("_check", "_source"), "None or a statuslookup.fleet.RedisFleet")
+            if limiter is not None:
+                raise ValueError("pass limiter or fleet, not both: a fleet shares its own limiter")
+            fleet._check(provider)
         if transport is not None:
             example = "an httpx or httpx2 transport for asyncio, such as httpx.AsyncHTTPTransport(...)"
             check_methods("transport", transport, ("handle_async_request",), example)
@@ -76,6 +84,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
         self._provider = provider
         self._timeout = _checked_timeout(timeout)
         self._limiter = limiter
+        self._fleet = fleet
         self._retry = retry
         self._linger = number("linger", linger, what="a number of seconds", least=0)
         self._transport = transport
@@ -239,7 +248,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
             )
         if self._limiter is not None:
             check_slots(self._limiter)
-        provider, limit = self._provider, self._provider.rate_limit
+        provider = self._provider
         sender = Sender(
             provider=provider.name,
             base_url=provider.base_url,
@@ -247,18 +256,12 @@ class StatusClient(Generic[KeyT, AnswerT]):
             transport=self._transport,
         )
         # Only after the sender, which may fail: nobody releases the bucket of a client that never opened.
-        if self._limiter is not None:
-            limiter = self._limiter
-        elif limit is None:
-            limiter = Unlimited()
-        else:
-            self._shared = SharedBucket(provider.budget, limit, loop=loop, clock=self._clock)
-            limiter = self._shared.bucket
+        source = self._new_source(loop)
         self._loop = loop
         self._sender = sender
         self._engine = Engine(
             provider,
-            limiter,
+            source,
             sender.send,
             retry=self._retry,
             linger=self._linger,
@@ -267,6 +270,20 @@ class StatusClient(Generic[KeyT, AnswerT]):
             loop=loop,
         )
         return self._engine
+
+    def _new_source(self, loop: asyncio.AbstractEventLoop) -> Source[KeyT, AnswerT]:
+        provider, limit = self._provider, self._provider.rate_limit
+        if self._fleet is not None:
+            return self._fleet._source(provider, clock=self._clock, loop=loop)
+        if self._limiter is not None:
+            limiter = self._limiter
+        elif limit is None:
+            limiter = Unlimited()
+        else:
+            self._shared = SharedBucket(provider.budget, limit, loop=loop, clock=self._clock)
+            limiter = self._shared.bucket
+        source: LocalSource[KeyT, AnswerT] = LocalSource(limiter)
+        return source
 
     async def aclose(self) -> None:
         """End every lookup with ``ClosedError``, and return when no task and no connection is left.

@@ -279,7 +279,7 @@ class ClientStats:
     """What a client did since it was made, and what it is doing at this moment.
 
     Since it was made: ``lookups`` and how many of them ``coalesced``, ``requests``, ``keys_sent``,
-    ``retries``, ``rejections`` and ``seconds_paced``. At this moment: ``queued`` and ``in_flight``.
+    ``retries``, ``rejections``, ``told`` and ``seconds_paced``. At this moment: ``queued`` and ``in_flight``.
     """
 
     lookups: int = 0
@@ -294,6 +294,8 @@ class ClientStats:
     """Keys that were put back to be asked again."""
     rejections: int = 0
     """Requests that were answered 429."""
+    told: int = 0
+    """Keys whose outcomes another process of the fleet brought, once for each time that one was asked."""
     queued: int = 0
     """Keys that wait to be sent."""
     in_flight: int = 0

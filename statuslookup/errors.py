@@ -19,6 +19,7 @@
     ├ WaitTimeoutError(last)                a tracker's wait: the message is not at its end yet
     ├ StoreError                            a tracker's store cannot be read or written
     │ └ StoreLockedError                    another process tracks with this file
+    ├ FleetError                            what the processes of a fleet share cannot be used
     ├ WrongLoopError                        used on a second event loop; says what to do
     └ ClosedError                           the client or the tracker was closed
 
@@ -27,7 +28,8 @@ Asking again later may help (``is_transient``) after a ``TransportError``, ``For
 Every other key would fail as well (``ends_all``) after an ``AuthenticationError``, ``InstanceError``,
 ``QuotaExceededError`` and ``ClosedError``.
 
-An unknown message is no error: its status is ``None``. Misuse is ``TypeError`` or ``ValueError``.
+A ``FleetError`` is either of the two, and says which. An unknown message is no error: its status is ``None``.
+Misuse is ``TypeError`` or ``ValueError``.
 No text and no attribute of these errors holds a URL, a header or a body, but for the words of a bug in a
 transport that was lent; the credentials are in none. Every waiter gets an exception of its own, so that
 tracebacks and notes of one caller never show up at another.
@@ -42,6 +44,7 @@ __all__ = [
     "AuthenticationError",
     "ClosedError",
     "DecodeError",
+    "FleetError",
     "ForbiddenError",
     "IncompleteError",
     "InstanceError",
@@ -287,6 +290,20 @@ class IncompleteError(StatusLookupError):
         )
         self.statuses = statuses
         self.errors = errors
+
+
+class FleetError(StatusLookupError):
+    """What the processes of a fleet share in Redis cannot be used; nothing is sent without it.
+
+    It is transient if Redis could not be reached until the lookup's deadline. Otherwise Redis refuses what
+    the fleet needs, such as its password, and every other lookup fails as well. Its text names Redis by host,
+    port and database, and holds no user and no password.
+    """
+
+    def __init__(self, message: str, *, is_transient: bool = False) -> None:
+        super().__init__(message)
+        self.is_transient = is_transient
+        self.ends_all = not is_transient
 
 
 class WaitTimeoutError(StatusLookupError):

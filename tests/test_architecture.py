@@ -26,6 +26,7 @@ FLOORS = {
     "sandbox": 4,
     "_engine": 4,
     "_client": 5,
+    "fleet": 5,
     "tracker": 6,
     "__init__": 7,
     "webhooks": 7,
@@ -43,6 +44,7 @@ HOMES = {
     "rich": {"cli"},
     "dotenv": {"cli"},
     "sqlite3": {"tracker"},
+    "redis": {"fleet"},
 }
 
 

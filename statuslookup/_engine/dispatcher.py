@@ -82,6 +82,11 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         is_frozen = self._timer is not None and self.frozen_by is not None
         return self._waits_since if is_frozen or self._asker is not None else None
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is asked for because a failure came shortly before."""
+        return self._clock.time() < self._paused_until
+
     def wake(self) -> None:
         """See to it that queued keys are sent: a full batch as soon as it may go, others after ``linger``."""
         queued = self._lanes.queued
@@ -166,12 +171,13 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         """Go on as the exchange of the batch; others may ask for the next one."""
         batch.asked_at, batch.sealed_at = self._waits_since, self._clock.time()
         self.seconds_paced += batch.sealed_at - batch.asked_at
-        self.keys_sent += len(batch.open_keys)
+        keys = batch.keys()
+        self.keys_sent += len(keys)
         self._under_way[batch] = task
         if task is self._asker:
             self._set()
         self.wake()
-        exchange = self._runs[task].exchange = self._provider.exchange(batch.keys())
+        exchange = self._runs[task].exchange = self._provider.exchange(keys)
         return exchange
 
     def _end(self, batch: Batch[KeyT, AnswerT], task: asyncio.Task[None]) -> None:
@@ -240,10 +246,17 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             self._open_keys.forget(batch)
             return None
         self._settle(batch, outcomes)
-        if batch.open_keys:
+        if keys := batch.keys():
             forgotten = ProviderError("the exchange forgot a key", provider=self._provider.name)
-            self._settle(batch, dict.fromkeys(batch.keys(), forgotten))
+            self._settle(batch, dict.fromkeys(keys, forgotten))
         return None
+
+    def hear(self, batch: Batch[KeyT, AnswerT], outcomes: Outcomes[KeyT, AnswerT]) -> None:
+        """Settle keys whose outcomes came from elsewhere, as if a reply had brought them here."""
+        now = self._clock.time()
+        batch.asked_at, batch.sealed_at = self.asked_at or now, now
+        self._settle(batch, outcomes)
+        self.rest()
 
     def _settle(self, batch: Batch[KeyT, AnswerT], told: Outcomes[KeyT, AnswerT]) -> None:
         """Hand outcomes to their waiters, queue what is to be asked again, and keep the rest in the batch."""

@@ -1,13 +1,12 @@
 """From keys to their outcomes: what every call of one client joins and leaves."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextvars import Context
 from typing import Any, Generic, TypeAlias, cast
 
 from .._clock import Clock
 from .._http import Progress
-from .._limits.limiter import Limiter
 from .._model import AnswerT, ClientStats, KeyT
 from .._wire import Request, Response
 from ..errors import StatusLookupError
@@ -15,10 +14,10 @@ from ..providers.base import Provider
 from .attempts import too_late
 from .deadlines import Deadlines
 from .dispatcher import Dispatcher
-from .lanes import Collector, Lane, Lanes, Waiter
+from .lanes import Batch, Collector, Lane, Waiter
 from .open_keys import OpenKeys
 from .retry import RetryPolicy
-from .source import LocalSource
+from .source import Source
 
 _Answer: TypeAlias = asyncio.Future[AnswerT | None]
 
@@ -29,7 +28,7 @@ class Engine(Generic[KeyT, AnswerT]):
     def __init__(
         self,
         provider: Provider[KeyT, AnswerT],
-        limiter: Limiter,
+        source: Source[KeyT, AnswerT],
         send: Callable[[Request, Progress], Awaitable[Response]],
         *,
         retry: RetryPolicy,
@@ -44,13 +43,14 @@ class Engine(Generic[KeyT, AnswerT]):
         """What ``close`` was given: from then on nothing may join."""
         self._clock = clock
         self._loop = loop
-        self._lanes: Lanes[KeyT, AnswerT] = Lanes()
+        self._source = source
+        self._lanes = source.lanes
         self._open_keys: OpenKeys[KeyT, AnswerT] = OpenKeys(self._lanes, loop.call_soon)
         self._dispatcher: Dispatcher[KeyT, AnswerT] = Dispatcher(
             provider,
             self._lanes,
             self._open_keys,
-            LocalSource(self._lanes, limiter),
+            source,
             send,
             retry=retry,
             linger=linger,
@@ -62,6 +62,7 @@ class Engine(Generic[KeyT, AnswerT]):
         """Those of calls for one key."""
         self._feeders: dict[asyncio.Task[bool], bool] = {}
         """The tasks that take keys from elsewhere, and whether each is cancelled."""
+        source.begin(self)
 
     def join(self, key: KeyT, loop: asyncio.AbstractEventLoop) -> _Answer[AnswerT]:
         """Ask for a key before all that calls for many ask for; return the future of its answer."""
@@ -103,9 +104,11 @@ class Engine(Generic[KeyT, AnswerT]):
 
     def too_late(self, key: KeyT, timeout: float) -> StatusLookupError:
         """Return the error of a lookup whose time is up."""
-        dispatcher = self._dispatcher
+        dispatcher, open_key, problem = self._dispatcher, self._open_keys[key], self._source.problem
+        if problem is not None and open_key.batch is None:
+            return problem.fresh()
         return too_late(
-            self._open_keys[key],
+            open_key,
             timeout,
             now=self._clock.time(),
             asked_at=dispatcher.asked_at,
@@ -120,6 +123,32 @@ class Engine(Generic[KeyT, AnswerT]):
                 answer.set_exception(error)
                 # Its caller may be gone before it can take the error.
                 answer.exception()
+
+    @property
+    def is_paused(self) -> bool:
+        return self._dispatcher.is_paused
+
+    def queued(self, keys: Iterable[KeyT]) -> list[KeyT]:
+        return [open_key.key for open_key in self._open_keys.queued(keys)]
+
+    def seal(self, keys: Iterable[KeyT], batch: Batch[KeyT, AnswerT]) -> None:
+        """Move those of the keys that are queued here to the batch."""
+        self._lanes.seal_keys(self._open_keys.queued(keys), batch)
+
+    def hear(self, outcomes: Mapping[KeyT, AnswerT | StatusLookupError | None]) -> int:
+        """Settle those of the keys that are queued here, as if a reply had been one's own; count them."""
+        batch: Batch[KeyT, AnswerT] = Batch([])
+        self.seal(outcomes, batch)
+        keys = batch.keys()
+        if keys:
+            self._dispatcher.hear(batch, {key: outcomes[key] for key in keys})
+        return len(keys)
+
+    def wake(self) -> None:
+        self._dispatcher.wake()
+
+    def rest(self) -> None:
+        self._dispatcher.rest()
 
     def start_feeder(self, feed: Coroutine[Any, Any, bool]) -> "asyncio.Task[bool]":
         """Run what takes a call's keys from elsewhere, until ``close`` at the latest."""
@@ -137,6 +166,7 @@ class Engine(Generic[KeyT, AnswerT]):
             keys_sent=dispatcher.keys_sent,
             retries=dispatcher.retries,
             rejections=dispatcher.rejections,
+            told=self._source.told,
             queued=self._lanes.queued,
             in_flight=self._open_keys.in_flight,
             seconds_paced=dispatcher.seconds_paced,
@@ -149,6 +179,15 @@ class Engine(Generic[KeyT, AnswerT]):
         """
         self.closed_by = error
         self._open_keys.close(error)
+        try:
+            await self._source.finish()
+        finally:
+            try:
+                await self._stop(at_once=at_once)
+            finally:
+                await self._source.leave()
+
+    async def _stop(self, *, at_once: bool) -> None:
         requests = self._dispatcher.stop(at_once=at_once)
         # The keys themselves may close the client; their task ends when it comes to the next one.
         current = asyncio.current_task()

@@ -3,7 +3,7 @@
 import asyncio
 from asyncio import Future
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
@@ -174,6 +174,26 @@ class Lane(Generic[KeyT, AnswerT]):
             self._turns.move_to_end(self)
         self._note_fewer()
 
+    def take_out(self, wanted: set[OpenKey[KeyT, AnswerT]]) -> None:
+        """Take out queued keys that may come back, wherever they stand; usually they are at the front."""
+        queue = self._queue
+        passed: list[OpenKey[KeyT, AnswerT]] = []
+        left = len(wanted)
+        while left:
+            open_key = queue.popleft()
+            if open_key in wanted:
+                open_key.is_queued = False
+                left -= 1
+            elif open_key.is_queued:
+                passed.append(open_key)
+        queue.extendleft(reversed(passed))
+        self.length -= len(wanted)
+        self._note_fewer()
+
+    def queued(self) -> Iterator[OpenKey[KeyT, AnswerT]]:
+        """Go through the keys in the order in which they will be taken."""
+        return (open_key for open_key in self._queue if open_key.is_queued)
+
     def clear(self) -> None:
         self._queue.clear()
         self.length = 0
@@ -236,6 +256,10 @@ class Lanes(Generic[KeyT, AnswerT]):
         lane.on_capacity = None
         del self._others[lane]
 
+    def add(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
+        open_key.lane.append(open_key)
+        self.queued += 1
+
     def add_first(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
         """Queue the key before all others of its lane."""
         open_key.lane.append(open_key, is_first=True)
@@ -268,6 +292,31 @@ class Lanes(Generic[KeyT, AnswerT]):
         for open_key in sealed:
             open_key.batch = batch
         return batch
+
+    def seal_keys(self, open_keys: Sequence[OpenKey[KeyT, AnswerT]], batch: Batch[KeyT, AnswerT]) -> None:
+        """Move queued keys to the batch, wherever in the lanes they stand."""
+        by_lane: dict[Lane[KeyT, AnswerT], set[OpenKey[KeyT, AnswerT]]] = {}
+        for open_key in open_keys:
+            by_lane.setdefault(open_key.lane, set()).add(open_key)
+            open_key.batch = batch
+        for lane, wanted in by_lane.items():
+            lane.take_out(wanted)
+        self.queued -= len(open_keys)
+        batch.open_keys += open_keys
+
+    def front(self, most: int) -> tuple[list[KeyT], list[KeyT]]:
+        """Return up to ``most`` keys of the lane ``first``, and as many of all others, shared out evenly."""
+        first = [open_key.key for open_key in islice(self.first.queued(), most)]
+        others: list[KeyT] = []
+        lanes = deque(lane.queued() for lane in self._turns)
+        while lanes and len(others) < most:
+            open_key = next(lanes[0], None)
+            if open_key is None:
+                lanes.popleft()
+            else:
+                others.append(open_key.key)
+                lanes.rotate(-1)
+        return first, others
 
     def clear(self) -> None:
         self.queued = 0

@@ -1,7 +1,7 @@
 """Which keys are open, and who waits for them: one question for equal keys."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Generic
 
 from .._model import AnswerT, KeyT
@@ -35,13 +35,17 @@ class OpenKeys(Generic[KeyT, AnswerT]):
     def __getitem__(self, key: KeyT) -> OpenKey[KeyT, AnswerT]:
         return self._open[key]
 
+    def queued(self, keys: Iterable[KeyT]) -> list[OpenKey[KeyT, AnswerT]]:
+        """Return those of the keys that are queued here."""
+        found = map(self._open.get, keys)
+        return [open_key for open_key in found if open_key is not None and open_key.is_queued]
+
     def join(self, key: KeyT, waiter: Waiter[AnswerT, KeyT], lane: Lane[KeyT, AnswerT]) -> None:
         """Let somebody new wait for the key: in the lane, or where the key is already."""
         open_key = self._open.get(key)
         if open_key is None:
             open_key = self._open[key] = OpenKey(key, lane, waiter)
-            lane.append(open_key)
-            self._lanes.queued += 1
+            self._lanes.add(open_key)
             return
         self.coalesced += 1
         if open_key.add(waiter, lane) or (lane is self._lanes.first and open_key.lane is not lane):
@@ -74,7 +78,8 @@ class OpenKeys(Generic[KeyT, AnswerT]):
         self, batch: Batch[KeyT, AnswerT], outcomes: Mapping[KeyT, AnswerT | StatusLookupError | None]
     ) -> None:
         """Take the keys that have an outcome out of the batch, and hand the outcomes to their waiters."""
-        keys, open_keys, left = batch.keys(), batch.open_keys, []
+        open_keys, left = batch.open_keys, []
+        keys = [open_key.key for open_key in open_keys]
         if not all(map(outcomes.__contains__, keys)):
             left = [open_key for open_key in open_keys if open_key.key not in outcomes]
             open_keys = [open_key for open_key in open_keys if open_key.key in outcomes]

@@ -88,8 +88,8 @@ class SharedBucket:
                 f"two event loops in this process look up statuses at {self._budget!r}: each keeps to the"
                 " rate limit, but the two together can pass it; use one loop",
                 RuntimeWarning,
-                # The line that uses the client: four frames of this package lie between.
-                stacklevel=5,
+                # The line that uses the client: five frames of this package lie between.
+                stacklevel=6,
             )
         except RuntimeWarning:
             # Where warnings are errors, nobody gets this object, so nobody else can release it.

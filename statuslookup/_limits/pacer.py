@@ -124,6 +124,31 @@ class Pacer:
         return 1 / self._interval
 
     @property
+    def interval(self) -> float:
+        """The seconds between two requests."""
+        return self._interval
+
+    @property
+    def period(self) -> float:
+        """The seconds for which a request has its place."""
+        return self._period
+
+    @property
+    def places(self) -> int:
+        """How many requests there may be in a period."""
+        return self._places
+
+    @property
+    def counted_by(self) -> float:
+        """The moment by which the last request was counted, less the credit."""
+        return self._counted_by[-1] if self._counted_by else -math.inf
+
+    @property
+    def frozen_until(self) -> float:
+        """The moment until which a 429 holds everything back."""
+        return self._frozen_until
+
+    @property
     def in_flight(self) -> int:
         """How many requests are granted and have no reply yet."""
         return len(self._in_flight)
@@ -187,7 +212,7 @@ class Pacer:
         self._answered_at = now
         if not (grant.is_cold or reply.opened_connection):
             self._learn(now - grant.at, now)
-        self._count(now - self._credit)
+        self._count(now - self.credit)
         if reply.status_code == 429:
             self._slow_down(grant, reply.retry_after, now)
 
@@ -255,7 +280,7 @@ class Pacer:
         self._smallest_round_trip = math.inf
 
     @property
-    def _credit(self) -> float:
+    def credit(self) -> float:
         """The seconds that the last answer and the next request will surely be on their way, together.
 
         Half of the smallest round trip; less of it while few were seen, for they may all be slow by chance.

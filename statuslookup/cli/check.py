@@ -17,12 +17,14 @@ from .._model import AnswerT, KeyT
 from ..errors import StatusLookupError
 from ..providers import Provider
 from . import interrupts
+from .clients import client_of
 from .display import Bar, bars, counted, reason_of, say, summary_of
 from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of_end
 from .inputs import file_argument, keys_of, opened, source_of, usage_errors
 from .options import (
     CREDENTIALS,
     arguments_of,
+    has_hidden_fleet,
     provider_argument,
     provider_of,
     provider_options,
@@ -96,7 +98,8 @@ def check(context: click.Context, /, entry: Entry[Any, Any], file: str, **option
     job.run()
     if job.can_be_asked_again:
         options["key"] = job.key
-        say(f"To ask again for rows without a final state: {_again(entry, **options)}")
+        how = " (with the same --fleet)" if has_hidden_fleet(options) else ""
+        say(f"To ask again for rows without a final state{how}: {_again(entry, **options)}")
     context.exit(FAILED if job.has_unknown_or_failed else 0)
 
 
@@ -157,7 +160,7 @@ def _job_of(
         may_block=input.size is None,
         batch=provider.max_batch,
     )
-    client = StatusClient(provider, timeout=options["timeout"], retry=_PATIENT)
+    client = client_of(provider, options, retry=_PATIENT)
     return _Job(context, provider.name, source, check, client, input, options["output"])
 
 

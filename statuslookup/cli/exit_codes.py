@@ -2,6 +2,7 @@
 
 from ..errors import (
     AuthenticationError,
+    FleetError,
     InstanceError,
     QuotaExceededError,
     StatusLookupError,
@@ -16,15 +17,18 @@ UNREACHABLE = 5
 INTERRUPTED = 130
 
 EXIT_CODES = (
-    f"Exit codes: 0 all found, {FAILED} some unknown or failed, {USAGE} usage, {REFUSED} credentials or"
-    f" instance refused, {USED_UP} quota used up, {UNREACHABLE} provider unreachable or failing,"
-    f" {INTERRUPTED} interrupted."
+    f"Exit codes: 0 all found, {FAILED} some unknown or failed, {USAGE} usage, {REFUSED} credentials,"
+    f" instance or fleet refused, {USED_UP} quota used up, {UNREACHABLE} provider or fleet unreachable or"
+    f" failing, {INTERRUPTED} interrupted."
 )
 
 
 def exit_code_of(error: StatusLookupError) -> int:
     """Return what the shell is told about an error that ended everything."""
     if isinstance(error, AuthenticationError | InstanceError):
+        return REFUSED
+    if isinstance(error, FleetError) and error.ends_all:
+        # Redis itself refuses what the fleet needs, until somebody changes that.
         return REFUSED
     if isinstance(error, QuotaExceededError):
         return USED_UP

@@ -19,6 +19,7 @@ from ..providers import Provider
 from ..tracker import Change, Schedule, SQLiteStore, StatusTracker
 from ..tracker.rows import key_of_text, text_of_key
 from . import interrupts
+from .clients import client_of
 from .display import counted, say
 from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of
 from .inputs import file_argument, keys_of, opened, source_of, usage_errors
@@ -124,7 +125,7 @@ def _job_of(
             entry=entry,
             source=source,
             input=input,
-            client=StatusClient(provider),
+            client=client_of(provider, options),
             schedule=Schedule(
                 first=options["first"],
                 longest=max(_DEFAULT.longest, options["first"]),

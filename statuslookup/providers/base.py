@@ -114,6 +114,29 @@ class Trackable(Provider[KeyT, AnswerT], Protocol[KeyT, AnswerT]):
         ...
 
 
+class SharedProvider(Provider[KeyT, AnswerT], Protocol[KeyT, AnswerT]):
+    """A provider whose keys and answers can travel between the processes of a fleet.
+
+    ``SMSFire`` and ``GreenAPI`` are. A client without a fleet needs none of these methods.
+    """
+
+    def key_to_text(self, key: KeyT) -> str:
+        """Return a text that names this key and no other: 1 to 1,024 printable characters."""
+        ...
+
+    def key_from_text(self, text: str) -> KeyT:
+        """Return the key that the text names; raise ``ValueError`` for a text that names none."""
+        ...
+
+    def answer_to_json(self, answer: AnswerT) -> Any:
+        """Return the answer as a value that ``json`` writes; ``None`` is never one."""
+        ...
+
+    def answer_from_json(self, value: Any) -> AnswerT:
+        """Return the answer that ``answer_to_json`` made the value of; raise ``ValueError`` for any other."""
+        ...
+
+
 def error_of(response: Response, *, provider: str) -> ResponseError | None:
     """Return the error that a response's status means, or ``None`` for a success."""
     code = response.status_code

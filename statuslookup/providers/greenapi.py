@@ -26,6 +26,7 @@ from .base import Body, Outcomes, error_of, items_of, webhook_values
 from .credentials import flaw_of
 from .environment import read_environment, require
 from .fields import Reading, decode, integer, reader, required, text, unix_time
+from .shared_forms import shared_forms
 
 _NAME = "GREEN-API"
 _API_URL = "https://api.green-api.com"
@@ -48,6 +49,8 @@ _STATES = {
     "notInGroup": DeliveryState.FAILED,
     "yellowCard": DeliveryState.FAILED,
 }
+
+_to_json, _from_json = shared_forms(StatusStatistic)
 
 
 class GreenAPI:
@@ -174,6 +177,22 @@ class GreenAPI:
     def reached(status: StatusStatistic, until: DeliveryState) -> bool:
         """Tell whether the story is as far as ``until``, or failed, at every recipient."""
         return stories.reached(status, until)
+
+    def key_to_text(self, key: str) -> str:
+        """Return the text that names the key in a fleet: the key itself."""
+        return key
+
+    def key_from_text(self, text: str) -> str:
+        """Return the key of a text; one that names none is a ``ValueError``."""
+        return self.check(text)
+
+    def answer_to_json(self, answer: StatusStatistic) -> Any:
+        """Return the statistic as a fleet shares it."""
+        return _to_json(answer)
+
+    def answer_from_json(self, value: Any) -> StatusStatistic:
+        """Return the statistic that a fleet shared; anything else is a ``ValueError``."""
+        return _from_json(value)
 
     def exchange(self, keys: Sequence[str]) -> Generator[Request, Response, Outcomes[str, StatusStatistic]]:
         """Look up the keys, one request each; a client calls it."""

@@ -10,6 +10,7 @@ from statuslookup import (
     AuthenticationError,
     ClosedError,
     DecodeError,
+    FleetError,
     ForbiddenError,
     IncompleteError,
     InstanceError,
@@ -47,6 +48,7 @@ ERRORS: list[StatusLookupError] = [
     WaitTimeoutError(5, last_failure=ServerError("failed", provider="P", status_code=500)),
     StoreError("the disk is full"),
     StoreLockedError("another process"),
+    FleetError("Redis at redis:6379 refuses the password"),
     WrongLoopError("another loop"),
     ClosedError("closed"),
 ]
@@ -69,6 +71,7 @@ PARENTS: dict[type[StatusLookupError], type[Exception]] = {
     WaitTimeoutError: StatusLookupError,
     StoreError: StatusLookupError,
     StoreLockedError: StoreError,
+    FleetError: StatusLookupError,
     WrongLoopError: StatusLookupError,
     ClosedError: StatusLookupError,
 }
@@ -169,6 +172,13 @@ def test_numbers_are_attributes() -> None:
     quota = QuotaExceededError("x", provider="P", used=3, total=4)
     assert (quota.status_code, quota.used, quota.total) == (466, 3, 4)
     assert QuotaExceededError("x", provider="P").used is None
+
+
+def test_a_fleet_error_is_transient_or_ends_all() -> None:
+    refused = FleetError("Redis at redis:6379 refuses the password")
+    assert (refused.is_transient, refused.ends_all) == (False, True)
+    unreachable = FleetError("Redis at redis:6379 cannot be reached", is_transient=True).fresh()
+    assert (unreachable.is_transient, unreachable.ends_all) == (True, False)
 
 
 def test_a_decode_error_lists_its_problems() -> None:

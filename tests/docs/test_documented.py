@@ -13,12 +13,12 @@ from types import ModuleType
 from typing import Any
 
 import statuslookup
-from statuslookup import StatusClient, providers, sandbox, webhooks
+from statuslookup import StatusClient, fleet, providers, sandbox, webhooks
 
-PACKAGES = (statuslookup, providers, sandbox)
+PACKAGES = (statuslookup, fleet, providers, sandbox)
 WITH_EXTRAS = {webhooks}
 """Modules that need an extra, so that the package cannot have their names."""
-NOT_PUBLIC = ("statuslookup.cli", "statuslookup.providers.", "statuslookup.tracker.")
+NOT_PUBLIC = ("statuslookup.cli", "statuslookup.fleet.", "statuslookup.providers.", "statuslookup.tracker.")
 """Programs, and files of public folders that say themselves what is public."""
 SPOKEN = {"__aenter__", "__aexit__", "__call__"}
 MADE_ELSEWHERE = {sandbox.Instance}

@@ -11,6 +11,7 @@ from statuslookup import RetryPolicy, StatusLookupError
 from statuslookup._engine.dispatcher import Dispatcher
 from statuslookup._engine.lanes import Batch, Lanes
 from statuslookup._engine.open_keys import OpenKeys
+from statuslookup._engine.source import Asker
 from statuslookup._http import Progress
 from statuslookup._limits.limiter import Reply
 from statuslookup._wire import Request, Response
@@ -42,11 +43,15 @@ class Source:
     """Gives every grant at once, the first ``late`` ones too late, and writes down what it is told."""
 
     wants_turn = False
+    told = 0
+    problem = None
 
     def __init__(self, late: int = 0) -> None:
         self.lanes: Lanes[int, int] = Lanes()
         self.log: list[object] = []
         self._late = late
+
+    def begin(self, asker: Asker[int, int]) -> None: ...
 
     def grant(self, most: int) -> Slot:
         self._late -= 1
@@ -60,6 +65,10 @@ class Source:
 
     def over(self, batch: Batch[int, int]) -> None:
         self.log.append("over")
+
+    async def finish(self) -> None: ...
+
+    async def leave(self) -> None: ...
 
 
 class Engine:

@@ -20,7 +20,7 @@ class CreditlessPacer(Pacer):
     """The theorems are about this one: what the credit adds to them is a condition on the ways."""
 
     @property
-    def _credit(self) -> float:
+    def credit(self) -> float:
         return 0.0
 
 

@@ -18,6 +18,7 @@ from ..base import Body, Exchange, webhook_values
 from ..bisection import Bisection, Settled
 from ..credentials import flaw_of, has_line_break
 from ..environment import read_environment, require
+from ..shared_forms import shared_forms
 from . import progress
 from .answers import MAX_ITEMS, MOST_BYTES, MOST_VALUES, NAME, Answers
 from .reading import read
@@ -28,6 +29,8 @@ _MAX_KEY_LENGTH = 40
 _FIRST_TOO_LONG = 10**_MAX_KEY_LENGTH
 # What HTTP lets credentials of this kind be, base64 among it.
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
+_to_json, _from_json = shared_forms(MessageStatus)
 
 
 class SMSFire:
@@ -166,6 +169,26 @@ class SMSFire:
     def reached(status: MessageStatus, until: DeliveryState) -> bool:
         """Tell whether the message is as far as ``until``, or failed."""
         return progress.reached(status, until)
+
+    def key_to_text(self, key: MessageKey) -> str:
+        """Return the text that names the key in a fleet: an id's digits, a customId behind a colon."""
+        return f":{key}" if isinstance(key, str) else str(key)
+
+    def key_from_text(self, text: str) -> MessageKey:
+        """Return the key of a text; one that names none is a ``ValueError``."""
+        if text.startswith(":"):
+            return CustomId(text[1:])
+        if not (text.isascii() and text.isdigit() and len(text) <= _MAX_KEY_LENGTH):
+            raise ValueError("the text names no SMSFire key")
+        return int(text)
+
+    def answer_to_json(self, answer: MessageStatus) -> Any:
+        """Return the status as a fleet shares it."""
+        return _to_json(answer)
+
+    def answer_from_json(self, value: Any) -> MessageStatus:
+        """Return the status that a fleet shared; anything else is a ``ValueError``."""
+        return _from_json(value)
 
     def exchange(self, keys: Sequence[MessageKey]) -> Exchange[MessageKey, MessageStatus]:
         """Look up the keys: by one request, and by more only where a response leaves doubt.

@@ -1,0 +1,151 @@
+"""What the processes of a fleet tell each other: the outcomes of keys, packed and signed."""
+
+import hashlib
+import hmac
+import json
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Generic, TypeAlias
+
+from attrs import frozen
+
+from .._model import AnswerT, KeyT
+from ..errors import DecodeError, StatusLookupError
+from ..providers.base import SharedProvider
+from .plain_errors import of_plain_form, plain_form
+
+_VERSION: Final = b"1"
+_MOST_BYTES: Final = 4 * 1024 * 1024
+_MOST_UNPACKED: Final = 4 * _MOST_BYTES
+_MOST_PROCESSES: Final = 1_000
+_SIGNATURE: Final = hashlib.sha256().digest_size
+_UNKNOWN, _ANSWER, _ERROR = 0, 1, 2
+
+Outcomes: TypeAlias = Mapping[KeyT, AnswerT | StatusLookupError | None]
+
+
+@frozen
+class Told(Generic[KeyT, AnswerT]):
+    """What a message said."""
+
+    process: int
+    """The number of the process that learned it."""
+    fence: int
+    """The fence of the slot in which the reply came."""
+    texts: list[str]
+    """The keys that it names, also those that are not wanted or cannot be read here."""
+    outcomes: dict[KeyT, AnswerT | StatusLookupError | None]
+
+
+class Messages(Generic[KeyT, AnswerT]):
+    """Writes the outcomes that this process learned, and reads those of the others with the same account.
+
+    What was not signed with the account's key, has another form, is larger than a message can be, or came
+    before is not read: nobody who may write to Redis can make an answer up, or repeat an old one.
+    """
+
+    def __init__(self, provider: SharedProvider[KeyT, AnswerT], process: int, key: bytes) -> None:
+        self._provider = provider
+        self._process = process
+        self._key = key
+        self._written = 0
+        self._read: OrderedDict[int, int] = OrderedDict()
+        """The number of the last message of each process."""
+
+    def write(self, fence: int, outcomes: Outcomes[KeyT, AnswerT]) -> bytes:
+        """Return a message with the outcomes."""
+        self._written += 1
+        told = [[self._provider.key_to_text(key), *self._form(outcome)] for key, outcome in outcomes.items()]
+        text = self._text(fence, told)
+        if len(text) > _MOST_UNPACKED:
+            text = self._text(fence, self._shortened(told))
+        return self._signed(_VERSION + zlib.compress(text, 1))
+
+    def read(
+        self, message: bytes, wanted: Callable[[Iterable[KeyT]], Iterable[KeyT]]
+    ) -> Told[KeyT, AnswerT] | None:
+        """Return what another process says of the ``wanted`` keys; ``None`` if it is nothing that counts."""
+        value = self._opened(message)
+        try:
+            process, number, fence, told = value
+            if process == self._process or not self._is_new(process, number):
+                return None
+            items = {str(text): (kind, value) for text, kind, value in told}
+            return Told(int(process), int(fence), list(items), self._outcomes_of(items, wanted))
+        except (TypeError, ValueError):
+            return None
+
+    def _text(self, fence: int, told: list[list[Any]]) -> bytes:
+        value = self._process, self._written, fence, told
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
+
+    def _form(self, outcome: AnswerT | StatusLookupError | None) -> tuple[int, Any]:
+        if outcome is None:
+            return _UNKNOWN, None
+        if isinstance(outcome, StatusLookupError):
+            return _ERROR, plain_form(outcome)
+        return _ANSWER, self._provider.answer_to_json(outcome)
+
+    def _shortened(self, told: list[list[Any]]) -> list[list[Any]]:
+        """Put an error in the place of each answer that takes more than its share of a message."""
+        share = _MOST_UNPACKED // (2 * len(told))
+        too_large = DecodeError(
+            "the answer is too large to be shared in a fleet", provider=self._provider.name
+        )
+        return [
+            [text, _ERROR, plain_form(too_large)] if len(json.dumps(value)) > share else [text, kind, value]
+            for text, kind, value in told
+        ]
+
+    def _signed(self, packed: bytes) -> bytes:
+        return hmac.digest(self._key, packed, "sha256") + packed
+
+    def _opened(self, message: bytes) -> Any:
+        if len(message) > _MOST_BYTES:
+            return None
+        signature, packed = message[:_SIGNATURE], message[_SIGNATURE:]
+        expected = hmac.digest(self._key, packed, "sha256")
+        if not hmac.compare_digest(signature, expected) or packed[:1] != _VERSION:
+            return None
+        unpacker = zlib.decompressobj()
+        try:
+            text = unpacker.decompress(packed[1:], _MOST_UNPACKED)
+            return json.loads(text) if unpacker.eof else None
+        except (zlib.error, ValueError, RecursionError):
+            return None
+
+    def _is_new(self, process: int, number: int) -> bool:
+        """Whether the process's message was not read before: one that is published again counts once."""
+        is_new = number > self._read.get(process, 0)
+        if is_new:
+            self._read[process] = number
+            self._read.move_to_end(process)
+            if len(self._read) > _MOST_PROCESSES:
+                self._read.popitem(last=False)
+        return is_new
+
+    def _outcomes_of(
+        self, items: dict[str, tuple[int, Any]], wanted: Callable[[Iterable[KeyT]], Iterable[KeyT]]
+    ) -> dict[KeyT, AnswerT | StatusLookupError | None]:
+        provider = self._provider
+        texts: dict[KeyT, str] = {}
+        for text in items:
+            try:
+                texts[provider.key_from_text(text)] = text
+            except ValueError:
+                continue
+        outcomes: dict[KeyT, AnswerT | StatusLookupError | None] = {}
+        for key in wanted(texts):
+            kind, value = items[texts[key]]
+            try:
+                if kind == _ANSWER:
+                    outcomes[key] = provider.answer_from_json(value)
+                elif kind == _ERROR:
+                    outcomes[key] = of_plain_form(value)
+                elif kind == _UNKNOWN:
+                    outcomes[key] = None
+            except ValueError:
+                # Of another release, maybe; its owner asks by itself.
+                continue
+        return outcomes

@@ -1,0 +1,361 @@
+"""What the processes of a fleet share: the slot, and the keys that wait for it."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Sequence
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+from attrs import field, frozen
+
+from .._clock import Clock
+from ..errors import FleetError
+from .identity import Identity
+from .link import Link
+from .scripts import DONE, TAKE, Script
+from .subscription import Subscription
+
+ANNOUNCE: Final = 0
+"""As ``most``: only say what waits, and live on."""
+FOLLOW_UP: Final = -1
+"""As ``most``: the slot without keys, for a further request of an exchange."""
+
+_MOST_FENCE: Final = 2**53
+_LATE_AFTER: Final = 0.75
+
+Why: TypeAlias = Literal["busy", "paced", "forgotten", "pace", "idle", "ready"]
+
+
+@frozen(kw_only=True)
+class Terms:
+    """What a member's own pacer asks of the slot."""
+
+    interval: float
+    """The seconds between two requests: between grants, and for ``is_alone`` after the last answer."""
+    period: float
+    """The seconds in which a provider may count a request."""
+    places: int
+    """How many requests it may count in a period."""
+    is_alone: bool = True
+    """Whether the request waits until no other one is under way (spaced), or only for a place (windowed)."""
+    credit: float = 0.0
+    """The seconds that the last answer and the next request are surely on their ways together."""
+
+
+@frozen
+class LeftPace:
+    """Where the last holder's pacer stands, for the next one to go on from."""
+
+    rung: int
+    """How often the rate is halved."""
+    calm: float | None
+    """The seconds since the last 429, or the probe that went well after it; ``None`` if there was none."""
+
+
+@frozen(kw_only=True)
+class Sent:
+    """What a pacer makes of a reply: from now on, in seconds."""
+
+    pause: float
+    """Before which no request goes that goes alone."""
+    period: float
+    """For which the request may still be counted, less the credit: so long its place is not free."""
+    freeze: float = 0.0
+    """Before which no request goes at all."""
+    pace: LeftPace
+    """Where the pacer stands now."""
+
+
+@frozen
+class Taken:
+    """The slot, and the keys that came with it: at most one living process holds it."""
+
+    fence: int
+    keys: list[str] = field(repr=False)
+    pace: LeftPace
+
+
+@frozen
+class Wait:
+    """No slot now, and why.
+
+    - ``busy``: others hold it, and have to say that they are done within these seconds.
+    - ``paced``: it is free then.
+    - ``forgotten``: Redis lost writes, so it is free then. Announce everything anew.
+    - ``pace``: it is free, but the pace is another than was known here: go on from it, and ask again.
+    - ``idle``: it is free, and nothing waits; what others had taken may come back then.
+    - ``ready``: it is free, and was not asked for.
+    """
+
+    why: Why
+    seconds: float
+    pace: LeftPace
+
+
+@frozen
+class _Held:
+    pace: LeftPace
+    """Where the pacer was to go on from."""
+    interval: float
+    """What the grant added to the wait of the next one."""
+
+
+class Hearer(Protocol):
+    """Who hears what the other processes say; nothing here may raise."""
+
+    def hear_turn(self, *, is_free: bool, process: int, seconds: float) -> None:
+        """Take note that a process took the slot, or gave it back: then it can be had in so many seconds."""
+
+    def hear_outcomes(self, payload: bytes) -> None:
+        """Take what came on the account's channel: not to be believed before its signature is checked."""
+
+    def reconnected(self) -> None:
+        """Take note that messages were missed, maybe: announce everything anew."""
+
+
+class SharedQueue:
+    """One member's view of what the processes of a fleet share: the slot, and the keys that wait for it.
+
+    A call that fails raises ``FleetError``; Redis may have done it or not. So whoever calls forgets what he
+    believed Redis to know of his keys, and says all of it in the next ``take``; what Redis knows already
+    stays where it is.
+
+    - ``lease``: how many seconds a member that says nothing counts as alive.
+    - ``process``: its number, for tests: no two members may have the same one.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        identity: Identity,
+        hearer: Hearer,
+        *,
+        lease: float = 2.0,
+        process: int | None = None,
+    ) -> None:
+        # Processes that were forked have the same random numbers, but not the same secrets.
+        self.process = process or 1 + secrets.randbelow(2**40)
+        self.lease = lease
+        self._link = link
+        self._identity = identity
+        self._hearer = hearer
+        self._clock: Clock = link.clock
+        self._keys = (identity.slot, identity.alive, identity.queue)
+        self._subscription = Subscription(link, (identity.turns, identity.outcomes), self)
+        self._seen = 0
+        """The highest fence: a Redis that knows less has lost writes."""
+        self._rung = 0
+        """What Redis said last; another one means that a pace was left that is not known here."""
+        self._held: dict[int, _Held] = {}
+        """The slots that are held here, by their fences."""
+        self._lives_until = 0.0
+        self._interval = 0.0
+        self._turn = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<SharedQueue {self._identity.queue} process {self.process}, holds {sorted(self._held)}>"
+
+    # --- what is heard --------------------------------------------------------------------------------
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether everything is heard that others say."""
+        return self._subscription.is_up
+
+    async def listen(self) -> None:
+        """Return once everything is heard that others say: to be awaited before anything is announced."""
+        await self._subscription.listen()
+
+    def rest(self) -> None:
+        """Let go of the subscription in some seconds, unless ``listen()`` is called before."""
+        self._subscription.rest()
+
+    def hear(self, channel: str, message: bytes) -> None:
+        if channel == self._identity.outcomes:
+            self._hearer.hear_outcomes(message)
+        elif channel == self._identity.turns:
+            self._hear_turn(message)
+
+    def _hear_turn(self, message: bytes) -> None:
+        try:
+            what, *numbers = message[:200].decode("ascii").split(" ")
+            fence, process, milliseconds = map(int, numbers)
+        except ValueError:
+            # Nobody of ours says such things.
+            return
+        if what in ("taken", "free") and 0 <= fence < _MOST_FENCE and milliseconds >= 0:
+            self._seen = max(self._seen, fence)
+            self._hearer.hear_turn(is_free=what == "free", process=process, seconds=milliseconds / 1000)
+
+    def reconnected(self) -> None:
+        self._hearer.reconnected()
+
+    # --- the slot -------------------------------------------------------------------------------------
+
+    async def take(
+        self,
+        terms: Terms,
+        most: int,
+        *,
+        first: Sequence[str] = (),
+        bulk: Sequence[str] = (),
+        gone: Sequence[str] = (),
+    ) -> Taken | Wait:
+        """Say which keys wait here and which do not any more, and ask for the slot and up to ``most`` keys.
+
+        ``most`` may be ``ANNOUNCE`` or ``FOLLOW_UP``. One call runs at a time, others wait. A call whose
+        caller is cancelled goes on, and what it is granted is given back.
+
+        - ``first``: keys that a call for one key waits for; they go before ``bulk``.
+        - ``gone``: keys that are not waited for any more, because somebody told their outcome or nobody here
+          wants them. They go first, so a key may be gone and wanted anew in one call.
+        """
+        call = self._link.start(self._take(terms, most, first=first, bulk=bulk, gone=gone))
+        try:
+            reply: Taken | Wait = await asyncio.shield(call)
+        except asyncio.CancelledError:
+            call.add_done_callback(self._give_back)
+            raise
+        return reply
+
+    async def _take(
+        self, terms: Terms, most: int, *, first: Sequence[str], bulk: Sequence[str], gone: Sequence[str]
+    ) -> Taken | Wait:
+        async with self._turn:
+            asked_at = self._clock.time()
+            self._interval = 1000 * terms.interval
+            reply = await self._run(
+                TAKE,
+                {
+                    "seen": self._seen,
+                    "rung": self._rung,
+                    "holds": list(self._held),
+                    "most": most,
+                    "leaves": False,
+                    "lease": 1000 * self.lease,
+                    "interval": self._interval,
+                    "period": 1000 * terms.period,
+                    "credit": 1000 * terms.credit,
+                    "places": terms.places,
+                    "alone": terms.is_alone,
+                    "first": first,
+                    "bulk": bulk,
+                    "gone": gone,
+                },
+            )
+            self._lives_until = asked_at + self.lease
+            self._seen = max(self._seen, reply["fence"])
+            self._rung = reply["rung"]
+            held = set(reply["held"])
+            for fence in [fence for fence in self._held if fence not in held]:
+                # Its lease had ended: others may send.
+                del self._held[fence]
+            calm = reply["calm"]
+            pace = LeftPace(reply["rung"], calm / 1000 if calm >= 0 else None)
+            if reply["why"] == "taken":
+                # Before the next call goes: what is not claimed there counts as never sent.
+                self._held[reply["fence"]] = _Held(pace, terms.interval)
+                return Taken(reply["fence"], list(reply["keys"]), pace)
+            return Wait(reply["why"], reply["wait"] / 1000, pace)
+
+    def _give_back(self, call: "asyncio.Task[Taken | Wait]") -> None:
+        if not call.cancelled() and call.exception() is None and isinstance(taken := call.result(), Taken):
+            self._link.start(self._done(taken.fence, None, (), taken.keys, b""))
+
+    def is_late(self, fence: int) -> bool:
+        """Tell whether the slot may have passed to another by now: then nothing may be sent in it."""
+        ends_at = self._lives_until - (1 - _LATE_AFTER) * self.lease
+        return fence not in self._held or self._clock.time() >= ends_at
+
+    async def done(
+        self,
+        fence: int | None,
+        sent: Sent | None,
+        *,
+        told: Sequence[str] = (),
+        back: Sequence[str] = (),
+        payload: bytes = b"",
+    ) -> None:
+        """Give the slot back, and say what came of the request.
+
+        It goes on although its caller is cancelled, and is repeated while it can do any good: until the lease
+        ends. After that this process holds nothing any more, and whatever it had taken is asked anew.
+
+        - ``fence``: of the slot; ``None`` if there is none to give back, only keys.
+        - ``sent``: what the pacer makes of the reply; ``None`` if nothing was sent.
+        - ``told``: keys of this process's batches that have an outcome now.
+        - ``back``: keys of them that others should ask for; they go before all that wait.
+        - ``payload``: what all processes of the account hear; nothing if it is empty.
+        """
+        await asyncio.shield(self._link.start(self._done(fence, sent, told, back, payload)))
+
+    async def _done(
+        self, fence: int | None, sent: Sent | None, told: Sequence[str], back: Sequence[str], payload: bytes
+    ) -> None:
+        held = self._held.get(fence or 0)
+        ask = {
+            "fence": fence or 0,
+            "interval": 1000 * held.interval if held is not None else 0,
+            "sent": None if sent is None else _milliseconds(sent, None if held is None else held.pace),
+            "told": told,
+            "back": back,
+        }
+        try:
+            while True:
+                try:
+                    await self._run(DONE, ask, payload)
+                    break
+                except FleetError as problem:
+                    if not problem.is_transient or self._clock.time() >= self._lives_until:
+                        raise
+                await self._link.pause()
+        finally:
+            self._held.pop(fence or 0, None)
+        if sent is not None and sent.pace.calm is not None:
+            self._rung = sent.pace.rung
+
+    async def leave(self, gone: Sequence[str] = ()) -> None:
+        """Say farewell: give back the lease, what is held and the keys ``gone``, and hear nothing more."""
+        await self._subscription.aclose()
+        await asyncio.shield(self._link.start(self._leave(gone)))
+
+    async def _leave(self, gone: Sequence[str]) -> None:
+        async with self._turn:
+            self._held.clear()
+            known = {"seen": self._seen, "rung": self._rung, "interval": self._interval}
+            await self._run(TAKE, {**_FAREWELL, **known, "gone": gone})
+
+    async def _run(self, script: Script, ask: dict[str, Any], *arguments: str | bytes) -> Any:
+        names = {"process": self.process, "turns": self._identity.turns, "outcomes": self._identity.outcomes}
+        text = json.dumps({**ask, **names}, ensure_ascii=False).encode()
+        reply = await self._link.run(script, self._keys, text, *arguments)
+        return None if reply is None else json.loads(reply)
+
+
+def _milliseconds(sent: Sent, came: LeftPace | None) -> dict[str, float]:
+    """Return what the script is told; of the pace only if it moved, because each way adds to its seconds."""
+    calm = sent.pace.calm
+    if came is not None and came.calm is not None and calm is not None:
+        has_moved = sent.pace.rung != came.rung or calm < came.calm
+        calm = calm if has_moved else None
+    return {
+        "pause": 1000 * sent.pause,
+        "cool": 1000 * sent.period,
+        "freeze": 1000 * sent.freeze,
+        "rung": sent.pace.rung,
+        "calm": -1 if calm is None else 1000 * calm,
+    }
+
+
+_FAREWELL: Final = {
+    "holds": (),
+    "most": ANNOUNCE,
+    "leaves": True,
+    "lease": 2000,
+    "period": 0,
+    "credit": 0,
+    "places": 1,
+    "alone": True,
+    "first": (),
+    "bulk": (),
+}

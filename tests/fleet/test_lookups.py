@@ -1,0 +1,302 @@
+"""Clients of a fleet do together what one does alone: batches, equal keys, lanes, retries, deadlines."""
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+import pytest
+from starlette.responses import Response
+
+from statuslookup import (
+    AuthenticationError,
+    CustomId,
+    DeliveryState,
+    IncompleteError,
+    LookupTimeoutError,
+    RateLimit,
+    RejectedError,
+    RetryPolicy,
+    ServerError,
+    SMSFire,
+    StatusClient,
+)
+from statuslookup.sandbox import Sandbox
+from tests.support.fakes import other_tasks
+from tests.support.fleets import Clients, greenapi, timed
+
+Strict = tuple[Sandbox, str]
+Client = StatusClient[Any, Any]
+FAST = RateLimit(50)
+
+
+async def get(client: Client, *keys: Any) -> list[Any]:
+    return await asyncio.gather(*(client.get(key) for key in keys))
+
+
+async def warm(clients: list[Client]) -> None:
+    """Let all be connected, and the slot be free again right after."""
+    await asyncio.gather(*(client.get(1) for client in clients))
+
+
+async def test_what_waits_in_ten_clients_rides_in_one_request(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    async with Clients(redis_url, url) as fleet:
+        clients = await fleet.several(10)
+        await warm(clients)
+        sandbox.reset_counts()
+        wanted = [(client, 20 * place + key) for place, client in enumerate(clients) for key in range(1, 21)]
+        began_at = time.monotonic()
+        found = await asyncio.gather(*(get(client, key) for client, key in wanted))
+        seconds = time.monotonic() - began_at
+        assert [status.id for [status] in found] == [key for _, key in wanted]
+        assert (sandbox.requests, sandbox.keys, sandbox.rejections) == (1, 200, 0)
+        assert seconds < 1.0
+        sent = [client.stats().requests for client in clients]
+        assert sum(client.stats().told for client in clients) >= 180
+        assert sum(sent) <= 3
+
+
+async def test_ten_lists_at_once_take_as_many_requests_as_one(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    async with Clients(redis_url, url) as fleet:
+        clients = await fleet.several(10)
+        await warm(clients)
+        sandbox.reset_counts()
+        lists = [list(range(60 * place + 1, 60 * place + 61)) for place in range(10)]
+        found = await asyncio.gather(
+            *(client.get_many(keys) for client, keys in zip(clients, lists, strict=True))
+        )
+        assert [list(each) for each in found] == lists
+        assert (sandbox.requests, sandbox.keys, sandbox.rejections) == (3, 600, 0)
+
+
+async def test_equal_keys_of_several_clients_are_asked_once(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    async with Clients(redis_url, url) as fleet:
+        clients = await fleet.several(5)
+        await warm(clients)
+        sandbox.reset_counts()
+        found = await asyncio.gather(*(get(client, *range(1, 51)) for client in clients))
+        assert [[status.id for status in each] for each in found] == [list(range(1, 51))] * 5
+        assert (sandbox.requests, sandbox.keys) == (1, 50)
+
+
+async def test_ids_customids_and_unknown_messages_are_told_apart(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    async with Clients(redis_url, url) as fleet:
+        one, two = await fleet.several(2)
+        await warm([one, two])
+        found = await asyncio.gather(
+            *(client.get_many([7, CustomId("c8"), 999_999, CustomId("nobody")]) for client in (one, two))
+        )
+        for each in found:
+            known = [None if status is None else status.id for status in each.values()]
+            assert known == [7, 8, None, None]
+        assert sandbox.keys == 1 + 4
+
+
+async def test_a_get_goes_before_another_clients_long_list(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    async with Clients(redis_url, url) as fleet:
+        one, two = await fleet.several(2)
+        await warm([one, two])
+        stream = asyncio.create_task(one.get_many(range(1, 1601)))
+        await asyncio.sleep(0.2)
+        assert await timed(two.get(2000)) < 1.5
+        assert not stream.done()
+        stream.cancel()
+        await asyncio.wait([stream])
+        assert sandbox.rejections == 0
+
+
+async def test_a_stream_of_one_client_is_sent_by_whoever_goes_next(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    async with Clients(redis_url, url, rate_limit=FAST) as fleet:
+        sandbox.rate_limit = FAST
+        one, two = await fleet.several(2)
+        seen = {outcome.key async for outcome in one.stream(range(1, 2001)) if outcome.status is not None}
+        assert len(seen) == 2000
+        assert await two.get(1) is not None
+        assert sandbox.keys <= 2001
+
+
+async def test_a_bad_key_is_its_owners_alone(redis_url: str, strict: Strict) -> None:
+    """A refused batch is divided, by whichever client has it; the others' keys are answered all the same."""
+    sandbox, url = strict
+    sandbox.rate_limit = FAST
+
+    class Picky(httpx.AsyncBaseTransport):
+        """Refuses whatever holds the id 13."""
+
+        def __init__(self) -> None:
+            self._below = httpx.AsyncHTTPTransport()
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if b'"13"' in request.content or request.url.path.endswith("/13"):
+                return httpx.Response(400)
+            return await self._below.handle_async_request(request)
+
+        async def aclose(self) -> None:
+            await self._below.aclose()
+
+    async with Picky() as transport, Clients(redis_url, url, rate_limit=FAST, transport=transport) as fleet:
+        clients = await fleet.several(3)
+        await warm(clients)
+        found = await asyncio.gather(
+            clients[0].get_many(range(1, 11)),
+            clients[1].get_many(range(11, 21)),
+            clients[2].get_many(range(21, 31)),
+            return_exceptions=True,
+        )
+        assert isinstance(found[1], IncompleteError)
+        assert {key: type(error) for key, error in found[1].errors.items()} == {13: RejectedError}
+        assert len(found[1].statuses) == 9
+        for place in (0, 2):
+            each = found[place]
+            assert isinstance(each, dict)
+            assert all(status.id == key for key, status in each.items())
+
+
+@pytest.mark.parametrize("attempts", [[1, 1], [3, 1]], ids=str)
+async def test_each_owner_keeps_its_own_attempts(redis_url: str, strict: Strict, attempts: list[int]) -> None:
+    sandbox, url = strict
+    sandbox.rate_limit = FAST
+    async with Clients(redis_url, url, rate_limit=FAST) as fleet:
+        clients = [await fleet.smsfire(retry=RetryPolicy(attempts=each, backoff=0.05)) for each in attempts]
+        await warm(clients)
+        sandbox.fault = lambda number: 503
+        found = await asyncio.gather(*(client.get(5) for client in clients), return_exceptions=True)
+        assert [type(error) for error in found] == [ServerError] * 2
+        assert [getattr(error, "attempts", 0) for error in found] == attempts
+        assert found[0] is not found[1]
+
+
+async def test_refused_credentials_end_the_lookups_of_all(redis_url: str, strict: Strict) -> None:
+    _, url = strict
+    async with Clients(redis_url, url) as fleet:
+        clients = await fleet.several(3, token="wrong")
+        found = await asyncio.gather(*(client.get(5) for client in clients), return_exceptions=True)
+        assert [type(error) for error in found] == [AuthenticationError] * 3
+
+
+async def test_a_failure_that_passes_is_asked_again_for_all(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    async with Clients(redis_url, url, retry=RetryPolicy(backoff=0.1)) as fleet:
+        clients = await fleet.several(3)
+        await warm(clients)
+        sandbox.reset_counts()
+        sandbox.fault = lambda number: 503 if number == 1 else None
+        found = await asyncio.gather(*(get(client, place + 1) for place, client in enumerate(clients)))
+        assert [status.id for [status] in found] == [1, 2, 3]
+        assert sandbox.rejections == 0
+        assert sandbox.requests <= 4
+
+
+async def test_a_429_slows_all_down_once(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    async with Clients(redis_url, url) as fleet:
+        clients = await fleet.several(3)
+        await warm(clients)
+        sandbox.reset_counts()
+        sandbox.fault = lambda number: 429 if number == 1 else None
+        began_at = time.monotonic()
+        found = await asyncio.gather(*(get(client, place + 1) for place, client in enumerate(clients)))
+        assert [status.id for [status] in found] == [1, 2, 3]
+        assert time.monotonic() - began_at > 1.1
+        await asyncio.gather(*(client.get(place + 10) for place, client in enumerate(clients)))
+        # The rate is halved for whoever sends next: one second after the last answer.
+        gaps = [
+            later - earlier for earlier, later in zip(sandbox.arrivals, sandbox.arrivals[1:], strict=False)
+        ]
+        assert all(gap >= 0.99 for gap in gaps), gaps
+
+
+async def test_a_deadline_is_the_callers_own(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    sandbox.fault = lambda number: Response(status_code=503)
+    async with Clients(redis_url, url) as fleet:
+        one, two = await fleet.several(2)
+        results = await asyncio.gather(
+            one.get(1, timeout=0.8), two.get(1, timeout=1.6), return_exceptions=True
+        )
+        assert [type(error) for error in results] == [LookupTimeoutError] * 2
+        assert [getattr(error, "timeout", 0) for error in results] == [0.8, 1.6]
+
+
+async def test_withdrawn_keys_are_not_asked(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    async with Clients(redis_url, url) as fleet:
+        one, two = await fleet.several(2)
+        await warm([one, two])
+        lookups = [asyncio.create_task(two.get(key)) for key in range(100, 150)]
+        await asyncio.sleep(0.48)
+        for lookup in lookups:
+            lookup.cancel()
+        await asyncio.wait(lookups)
+        assert await one.get(7) is not None
+        assert sandbox.keys <= 3
+        assert two.stats().queued == 0
+
+
+async def test_a_key_that_is_told_and_asked_anew_at_once_is_asked(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    sandbox.rate_limit = FAST
+    async with Clients(redis_url, url, rate_limit=FAST) as fleet:
+        one, two = await fleet.several(2)
+        await warm([one, two])
+        sandbox.reset_counts()
+
+        async def ask(client: Client) -> float:
+            return max([await timed(client.get(5)) for _ in range(30)])
+
+        slowest = await asyncio.gather(ask(one), ask(two))
+        assert max(slowest) < 1.0
+        assert sandbox.rejections == 0
+
+
+async def test_greenapi_looks_stories_up_through_a_fleet(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    instance = sandbox.add_instance(rate_limit=FAST)
+    instance.add_statistic("STORY1", DeliveryState.READ, DeliveryState.DELIVERED)
+    provider = greenapi(url)
+    provider.rate_limit = FAST
+    async with Clients(redis_url, url) as fleet:
+        one, two = await fleet.of(provider), await fleet.of(provider)
+        [story], [same, unknown] = await asyncio.gather(get(one, "STORY1"), get(two, "STORY1", "unknown: §"))
+        assert story == same
+        assert (len(story.receipts), unknown.receipts) == (2, ())
+
+
+async def test_without_a_limit_several_requests_are_under_way(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    sandbox.rate_limit = None
+    async with Clients(redis_url, url, rate_limit=None) as fleet:
+        clients = await fleet.several(3)
+        lists = [range(1000 * place + 1, 1000 * place + 1001) for place in range(3)]
+        began_at = time.monotonic()
+        found = await asyncio.gather(
+            *(client.get_many(keys) for client, keys in zip(clients, lists, strict=True))
+        )
+        assert [len(each) for each in found] == [1000] * 3
+        assert sandbox.keys == 3000
+        assert time.monotonic() - began_at < 5
+
+
+async def test_a_lone_get_through_an_idle_fleet_costs_little(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    sandbox.rate_limit = None
+
+    async def fastest(client: Client) -> float:
+        seconds = []
+        for key in range(1, 8):
+            seconds.append(await timed(client.get(key)))
+            await asyncio.sleep(0.06)
+        return min(seconds)
+
+    async with Clients(redis_url, url, rate_limit=RateLimit(100)) as fleet:
+        through_fleet = await fastest(await fleet.smsfire())
+    async with StatusClient(SMSFire("sandbox", base_url=url, rate_limit=RateLimit(100))) as client:
+        alone = await fastest(client)
+    assert through_fleet - alone < 0.02
+    assert other_tasks() == set()

@@ -1,0 +1,221 @@
+"""The scripts against a model of the queue, and against what no order of calls, deaths and losses may do."""
+
+import asyncio
+import itertools
+import math
+from collections.abc import Awaitable
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from redis.asyncio import Redis
+
+from statuslookup.fleet.shared_queue import (
+    ANNOUNCE,
+    FOLLOW_UP,
+    LeftPace,
+    Sent,
+    SharedQueue,
+    Taken,
+    Terms,
+    Wait,
+)
+from tests.support.members import Heard, identity
+from tests.support.queue_model import Queue, Slots
+from tests.support.redis_servers import RedisServer
+from tests.support.timed_scripts import TimedLink
+from tests.support.virtual_time import ManualClock
+
+INTERVAL, PERIOD, PLACES, LEASE = 0.5, 1.0, 2, 2.0
+PACE = LeftPace(0, None)
+MOST = 3
+
+who = st.integers(0, 2)
+some_keys = st.lists(st.sampled_from("abcdef"), max_size=4, unique=True)
+
+
+class Fleet(RuleBasedStateMachine):
+    """Three members of one account, in any order of what they may do and of what may befall them."""
+
+    url: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.clock = ManualClock(1_700_000_000.0)
+        self.redis = Redis.from_url(self.url, protocol=2)
+        self.run(self.redis.flushall())
+        self.link = TimedLink(self.redis, self.clock)
+        self.numbers = itertools.count(1)
+        self.members = [self.new_member() for _ in range(3)]
+        self.queue = Queue()
+        self.slots = Slots(INTERVAL, PERIOD, PLACES)
+        self.leases: dict[int, float] = {}
+        self.held: dict[int, tuple[SharedQueue, list[str]]] = {}
+        """Who holds which slot, and the keys that came with it."""
+
+    def new_member(self) -> SharedQueue:
+        number = next(self.numbers)
+        return SharedQueue(self.link, identity(), Heard(), lease=LEASE, process=number)
+
+    def run(self, call: Awaitable[Any]) -> Any:
+        return self.loop.run_until_complete(call)
+
+    def teardown(self) -> None:
+        self.run(self.link.aclose())
+        self.run(self.redis.aclose())
+        self.loop.close()
+
+    @property
+    def now(self) -> float:
+        return self.clock.time()
+
+    @property
+    def living(self) -> set[int]:
+        return {process for process, ends_at in self.leases.items() if ends_at > self.now}
+
+    # --- what a member does ---------------------------------------------------------------------------
+
+    def take(
+        self, member: SharedQueue, most: int, *, is_alone: bool = True, loses: bool = False, **said: list[str]
+    ) -> Taken | Wait:
+        # Two calls are never one, and Redis's time is its order.
+        self.clock.stop(0.01)
+        keys: dict[str, Any] = {"first": [], "bulk": [], "gone": []} | said
+        knows = set(member._held)
+        self.slots.lapse(self.leases, self.now)
+        process = member.process
+        was_away = process not in self.living
+        for request in list(self.slots.requests):
+            if request.process == process and request.ends_at == math.inf and request.fence not in knows:
+                # The reply of its grant was lost.
+                self.slots.unsent(request.fence)
+                was_away = True
+        self.leases[process] = self.now + LEASE
+        if was_away:
+            self.queue.give_back(process)
+        self.queue.say(process, self.living, **keys, asks=most > 0)
+        terms = Terms(interval=INTERVAL, period=PERIOD, places=PLACES, is_alone=is_alone)
+        reply: Taken | Wait = self.run(member.take(terms, most, **keys))
+        if isinstance(reply, Wait) and reply.why != "idle":
+            return reply
+        expected = self.queue.take(process, most, self.living) if most > 0 else []
+        if isinstance(reply, Wait):
+            assert expected == []
+            return reply
+        assert reply.keys == expected
+        assert bool(reply.keys) == (most > 0)
+        self.slots.grant(reply.fence, process, is_alone=is_alone, now=self.now)
+        for other in self.members:
+            # They hear that it was taken.
+            other._hear_turn(f"taken {reply.fence} {process} 0".encode())
+        if loses:
+            del member._held[reply.fence]
+        else:
+            self.held[reply.fence] = member, reply.keys
+        return reply
+
+    @rule(who=who, first=some_keys, bulk=some_keys, gone=some_keys)
+    def announce(self, who: int, first: list[str], bulk: list[str], gone: list[str]) -> None:
+        reply = self.take(self.members[who], ANNOUNCE, first=first, bulk=bulk, gone=gone)
+        assert isinstance(reply, Wait)
+
+    @rule(who=who, first=some_keys, most=st.integers(1, MOST), is_alone=st.booleans(), loses=st.booleans())
+    def ask(self, who: int, first: list[str], most: int, is_alone: bool, loses: bool) -> None:
+        self.take(self.members[who], most, is_alone=is_alone, loses=loses, first=first)
+
+    @rule(who=who, is_alone=st.booleans())
+    def follow_up(self, who: int, is_alone: bool) -> None:
+        self.take(self.members[who], FOLLOW_UP, is_alone=is_alone)
+
+    @rule(who=who, is_alone=st.booleans())
+    def ask_until_it_is_granted(self, who: int, is_alone: bool) -> None:
+        """Where all others are silent, what is said of the wait holds."""
+        member = self.members[who]
+        for _ in range(5):
+            reply = self.take(member, MOST, is_alone=is_alone)
+            if isinstance(reply, Taken) or reply.why == "idle":
+                return
+            assert 0 < reply.seconds <= 2 * LEASE + PERIOD + 2 or member._held
+            self.pass_time(reply.seconds + 1e-6)
+            for fence in list(member._held):
+                self.tell(fence, share=1.0, is_sent=True, again=False)
+        raise AssertionError(f"the slot was never free: {reply}")
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), share=st.sampled_from([0.0, 0.5, 1.0]), is_sent=st.booleans(), again=st.booleans())
+    def end(self, data: st.DataObject, share: float, is_sent: bool, again: bool) -> None:
+        self.tell(data.draw(st.sampled_from(sorted(self.held))), share=share, is_sent=is_sent, again=again)
+
+    def tell(self, fence: int, *, share: float, is_sent: bool, again: bool) -> None:
+        member, keys = self.held.pop(fence)
+        told, back = keys[: round(len(keys) * share)], keys[round(len(keys) * share) :]
+        self.slots.lapse(self.leases, self.now)
+        sent = Sent(pause=INTERVAL, period=PERIOD, pace=PACE) if is_sent else None
+        request = self.slots.find(fence)
+        if request is not None:
+            if is_sent:
+                # Late or not: by now it was counted.
+                request.ends_at = self.now
+            elif request.ends_at == math.inf:
+                self.slots.unsent(fence)
+        self.queue.told(member.process, set(told))
+        self.queue.give_back(member.process, set(back))
+        for _ in range(1 + again):
+            self.run(member.done(fence, sent, told=told, back=back))
+
+    # --- what befalls them ----------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0.01, 0.3, 0.5, 0.6, 1.0, 1.9, 2.5]))
+    def pass_time(self, seconds: float) -> None:
+        self.clock.stop(seconds)
+
+    @rule(who=who)
+    def kill(self, who: int) -> None:
+        dead = self.members[who]
+        self.members[who] = self.new_member()
+        self.members[who]._seen = dead._seen
+        self.held = {fence: held for fence, held in self.held.items() if held[0] is not dead}
+
+    @rule()
+    def lose_everything(self) -> None:
+        self.slots.lapse(self.leases, self.now)
+        self.run(self.redis.flushall())
+        self.queue.entries.clear()
+        self.leases.clear()
+        for request in self.slots.requests:
+            # A holder may go on until its lease would have ended.
+            request.ends_at = min(request.ends_at, self.now + LEASE)
+            request.is_forgotten = not request.is_alone
+
+    @invariant()
+    def all_ends(self) -> None:
+        async def ends() -> list[int]:
+            return [await self.redis.pttl(name) for name in await self.redis.keys("*")]
+
+        assert all(milliseconds > 0 for milliseconds in self.run(ends()))
+
+
+def test_scripts_do_what_the_model_does(shared_server: RedisServer, pytestconfig: pytest.Config) -> None:
+    class OnServer(Fleet):
+        pass
+
+    OnServer.url = shared_server.url
+    examples = pytestconfig.getoption("chaos") // 250
+    run_state_machine_as_test(
+        OnServer,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,84 @@
+"""Members of a fleet, as many as a test wants, on one server."""
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from attrs import define, field
+from redis.asyncio import Redis
+
+from statuslookup._clock import SYSTEM_CLOCK, Clock
+from statuslookup._wire import Secret
+from statuslookup.fleet.identity import Identity
+from statuslookup.fleet.link import Link
+from statuslookup.fleet.shared_queue import LeftPace, Sent, SharedQueue, Terms
+
+# Short, because Redis's time is real.
+LEASE = 0.4
+TERMS = Terms(interval=0.05, period=0.1, places=2)
+NO_PACE = LeftPace(0, None)
+SENT = Sent(pause=0.05, period=0.1, pace=NO_PACE)
+NO_PAUSE = Sent(pause=0.0, period=0.0, pace=NO_PACE)
+
+
+def identity(account: str = "a", *, name: str = "test", budget: str = "b") -> Identity:
+    secret = Secret(f"token-{account}")
+    return Identity.of(name, budget, provider="Test", base_url="https://test.example", secret=secret)
+
+
+@define
+class Heard:
+    """What a member has heard."""
+
+    turns: list[tuple[bool, int]] = field(factory=list)
+    payloads: list[bytes] = field(factory=list)
+    reconnections: int = 0
+
+    def hear_turn(self, *, is_free: bool, process: int, seconds: float) -> None:
+        self.turns.append((is_free, process))
+
+    def hear_outcomes(self, payload: bytes) -> None:
+        self.payloads.append(payload)
+
+    def reconnected(self) -> None:
+        self.reconnections += 1
+
+
+class Fleet:
+    """Members on one server, which end with it."""
+
+    def __init__(self, redis: Any, *, lease: float = LEASE, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._redis = redis
+        self._lease = lease
+        self._clock = clock
+        self._stack = AsyncExitStack()
+        self.heard: dict[int, Heard] = {}
+
+    def member(self, account: str = "a", *, process: int | None = None, **options: Any) -> SharedQueue:
+        link = Link(self._redis, clock=self._clock, **options)
+        heard = Heard()
+        queue = SharedQueue(link, identity(account), heard, lease=self._lease, process=process)
+        self.heard[queue.process] = heard
+        self._stack.push_async_callback(link.aclose)
+        self._stack.push_async_callback(queue._subscription.aclose)
+        return queue
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+
+async def whole_database(url: str) -> dict[str, Any]:
+    """Return every key with its value, to look for what may not be there."""
+    async with Redis.from_url(url) as redis:
+        found: dict[str, Any] = {}
+        name: Any
+        for name in await redis.keys("*"):
+            kind: Any = await redis.type(name)
+            read: Any = {b"hash": redis.hgetall, b"string": redis.get}.get(kind)
+            found[name.decode()] = await (read(name) if read else redis.zrange(name, 0, -1, withscores=True))
+        return found
