@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from .._model import FAILED_RANK, DeliveryState, Receipt, StatusStatistic, rank_of
+from ..._model import FAILED_RANK, DeliveryState, Receipt, StatusStatistic, rank_of
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
