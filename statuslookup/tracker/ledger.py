@@ -38,7 +38,7 @@ class Counts:
         self.by_webhook = self.by_lookup = self.unknown = self.given_up = 0
 
 
-def state_of(status: AnswerT | None) -> DeliveryState | None:
+def state_of(status: object) -> DeliveryState | None:
     return cast("DeliveryState | None", cast("Any", status).state) if status is not None else None
 
 
