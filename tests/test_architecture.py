@@ -36,6 +36,7 @@ FLOORS = {
 HOMES = {
     "httpx": {"_http"},
     "cattrs": {"providers"},
+    "msgspec": {"providers"},
     "starlette": {"sandbox", "webhooks"},
     "uvicorn": {"sandbox", "cli"},
     "click": {"cli"},
@@ -115,8 +116,10 @@ def test_of_the_command_line_only_the_table_needs_no_extra() -> None:
 
 
 def test_the_package_imports_no_extra() -> None:
-    extras = {"click", "rich", "starlette", "uvicorn", "redis", "pytest", "respx"}
+    extras = {"click", "rich", "msgspec", "starlette", "uvicorn", "redis", "pytest", "respx"}
     extras |= {"fastapi", "opentelemetry", "prometheus_client"}
+    # Nor does it wait for what only a tracker needs.
+    extras |= {"sqlite3", "uuid", "statuslookup.tracker"}
     # httpx imports click and rich for a command line of its own where they are installed.
     program = (
         "import sys, httpx; before = set(sys.modules); import statuslookup;"

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from datetime import datetime
 from types import TracebackType
-from typing import Generic, Self
+from typing import Generic, NoReturn, Self
 
 import anyio
 
@@ -57,6 +57,8 @@ class StatusTracker(Generic[KeyT, AnswerT]):
             check_methods("store", store, ("load", "save", "aclose"), "None or a SQLiteStore(path)")
         clock = client._clock if clock is None else clock
         check_methods("clock", clock, ("time", "call_later"), "an object with time() and call_later()")
+        if not callable(wall_clock):
+            raise TypeError(f"wall_clock is a function that returns seconds, not {type(wall_clock).__name__}")
         self._clock = clock
         self._wall_clock = wall_clock
         self._following = Following(client, schedule, store, clock=clock, wall_clock=wall_clock)
@@ -196,6 +198,9 @@ class StatusTracker(Generic[KeyT, AnswerT]):
         with anyio.CancelScope(shield=True):
             await asyncio.wait([closing])
         closing.result()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a StatusTracker cannot be pickled; build it anew where it is needed")
 
     async def __aenter__(self) -> Self:
         """Open the store, if there is one, and return the tracker."""
