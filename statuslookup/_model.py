@@ -54,21 +54,22 @@ class DeliveryState(enum.StrEnum):
 _OPEN_STATES = (DeliveryState.UNKNOWN, DeliveryState.PENDING, DeliveryState.SENT)
 _FAILURES = (DeliveryState.UNDELIVERED, DeliveryState.REJECTED, DeliveryState.EXPIRED, DeliveryState.FAILED)
 _FROM_LEAST_FAR = (*_OPEN_STATES, *_FAILURES, DeliveryState.DELIVERED, DeliveryState.READ)
-_RANKS = {state: min(place, 3) for place, state in enumerate(_FROM_LEAST_FAR)} | {
+RANKS = {state: min(place, 3) for place, state in enumerate(_FROM_LEAST_FAR)} | {
     DeliveryState.DELIVERED: 4,
     DeliveryState.READ: 5,
 }
-FAILED_RANK = _RANKS[DeliveryState.FAILED]
+"""How far a message is: 0 for UNKNOWN, up to 5 for READ; all failures are 3."""
+FAILED_RANK = RANKS[DeliveryState.FAILED]
 
 
 def rank_of(state: DeliveryState | None) -> int:
-    """Return how far a message is: 0 for UNKNOWN, up to 5 for READ; all failures are 3."""
-    return 0 if state is None else _RANKS[state]
+    """Return how far a message is; 0 for one of which nothing is known."""
+    return 0 if state is None else RANKS[state]
 
 
 def has_reached(state: DeliveryState, until: DeliveryState) -> bool:
     """Tell whether a message got as far as ``until``; a failure is reached only by that very failure."""
-    rank, wanted = _RANKS[state], _RANKS[until]
+    rank, wanted = RANKS[state], RANKS[until]
     return state is until if FAILED_RANK in (rank, wanted) else rank >= wanted
 
 

@@ -23,7 +23,10 @@ class Calendar(Generic[_KeyT]):
 
     def put(self, key: _KeyT, due: float) -> Place[_KeyT]:
         """Enter a key that is not in it; return its place."""
-        place = self._place(-int(-due // GRID))
+        number = -int(-due // GRID)
+        place = self._places.get(number)
+        if place is None:
+            place = self._place(number)
         place[key] = None
         return place
 

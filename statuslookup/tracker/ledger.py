@@ -38,7 +38,7 @@ class Counts:
         self.by_webhook = self.by_lookup = self.unknown = self.given_up = 0
 
 
-def state_of(status: AnswerT | None) -> DeliveryState | None:
+def state_of(status: object) -> DeliveryState | None:
     return cast("DeliveryState | None", cast("Any", status).state) if status is not None else None
 
 
@@ -122,20 +122,25 @@ class Ledger(Generic[KeyT, AnswerT]):
         # First, because one that is no status is refused with all others.
         news = [(status, provider.keys_of(status)) for status in statuses]
         moved: list[KeyT] = []
+        is_whole = provider.webhooks_tell_all
         for status, keys in news:
-            counts.fed += 1
-            known = [(key, entry) for key in keys if (entry := self._entries.get(key)) is not None]
-            if not known:
-                counts.strangers += 1
-                continue
-            found = len(moved)
-            for key, entry in known:
-                if self._advance(entry, status, is_whole=provider.webhooks_tell_all):
+            is_stranger = is_stale = True
+            for key in keys:
+                entry = self._entries.get(key)
+                if entry is None:
+                    continue
+                is_stranger = False
+                if self._advance(entry, status, is_whole=is_whole):
+                    is_stale = False
                     moved.append(key)
                     self._judge(key, entry, now, is_webhook=True)
                 elif not entry.is_over:
                     self._heard(key, entry, now)
-            counts.stale += found == len(moved)
+            if is_stranger:
+                counts.strangers += 1
+            elif is_stale:
+                counts.stale += 1
+        counts.fed += len(news)
         return moved
 
     def first_due(self) -> float | None:
@@ -272,17 +277,21 @@ class Ledger(Generic[KeyT, AnswerT]):
             entry.is_over = is_over
             self.ends += 1 if is_over else -1
             if is_over:
-                self._move(key, entry, self._ends, now + self._schedule.give_up)
+                if entry.place is not None:
+                    del entry.place[key]
+                entry.place = self._ends.put(key, now + self._schedule.give_up)
                 return
         elif is_over or not (is_webhook or is_answer):
             return
         self._heard(key, entry, now)
 
     def _heard(self, key: KeyT, entry: Entry[KeyT, AnswerT], now: float) -> None:
-        self._move(key, entry, self._calendar, now + self._schedule.silence(now - entry.born))
-
-    @staticmethod
-    def _move(key: KeyT, entry: Entry[KeyT, AnswerT], calendar: Calendar[KeyT], due: float) -> None:
+        # In full, because every webhook and every answer comes by here.
+        silence = now - entry.born
+        if silence < self._schedule.first:
+            silence = self._schedule.first
+        elif silence > self._schedule.longest:
+            silence = self._schedule.longest
         if entry.place is not None:
             del entry.place[key]
-        entry.place = calendar.put(key, due)
+        entry.place = self._calendar.put(key, now + silence)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from types import TracebackType
-from typing import Any, Generic, Protocol, cast
+from typing import Any, Generic, Protocol
 from weakref import ReferenceType, ref
 
 from .._model import AnswerT, DeliveryState, KeyT
@@ -141,10 +141,12 @@ class Reader(AsyncGenerator[Change[KeyT, AnswerT], None]):
     ) -> Change[KeyT, AnswerT]:
         """End the loop, and raise what is thrown in."""
         self.close()
-        error = typ if val is None and isinstance(typ, BaseException) else val
-        if not isinstance(error, BaseException):
-            error = typ() if error is None else typ(error)
-        raise cast("BaseException", error).with_traceback(tb)
+        if isinstance(typ, BaseException):
+            raise typ.with_traceback(tb)
+        if isinstance(val, BaseException):
+            raise val.with_traceback(tb)
+        error: BaseException = typ() if val is None else typ(val)
+        raise error.with_traceback(tb)
 
     async def aclose(self) -> None:
         """End the loop; what it was busy with is not handed over."""

@@ -39,10 +39,6 @@ class Schedule:
         if self.first > self.longest:
             raise ValueError(f"first must not be above longest: {self.first:g} is above {self.longest:g}")
 
-    def silence(self, age: float) -> float:
-        """Return how long to wait for news of a message of that age, before it is asked for."""
-        return min(self.longest, max(self.first, age))
-
 
 @frozen(kw_only=True)
 class Change(Generic[KeyT, AnswerT]):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import attrs
 
-from ..._model import FAILED_RANK, CustomId, DeliveryState, MessageKey, MessageStatus, rank_of
+from ..._model import FAILED_RANK, RANKS, CustomId, DeliveryState, MessageKey, MessageStatus
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 # What describes a message, and stays as it is while its status changes.
@@ -45,10 +45,10 @@ def advance(known: MessageStatus | None, status: MessageStatus) -> MessageStatus
 
 
 def reached(status: MessageStatus, until: DeliveryState) -> bool:
-    rank = rank_of(status.state)
-    return rank == FAILED_RANK or rank >= rank_of(until)
+    rank = RANKS[status.state]
+    return rank == FAILED_RANK or rank >= RANKS[until]
 
 
 def _progress(status: MessageStatus) -> tuple[int, datetime, str]:
     # The state's name decides between two failures of one second: which of them came first must not.
-    return rank_of(status.state), status.status_date or _NEVER, status.state
+    return RANKS[status.state], status.status_date or _NEVER, status.state
