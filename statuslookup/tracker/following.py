@@ -44,6 +44,8 @@ class Following(Generic[KeyT, AnswerT]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Task[Exception | None] | None = None
         self.is_closed = self._is_open = False
+        self.listening: set[Reader[KeyT, AnswerT]] = set()
+        """The loops that wait for a change: only the event loop's weak reference would keep their tasks."""
         self.ledger: Ledger[KeyT, AnswerT] = Ledger(self.provider, schedule)
         self._waits: Waits[KeyT, AnswerT] = Waits(self.ledger)
         self._readers: Readers[KeyT, AnswerT] = Readers()
@@ -163,9 +165,12 @@ class Following(Generic[KeyT, AnswerT]):
         """Take in what webhooks brought."""
         if self.is_closed:
             raise ClosedError("the tracker is closed; make a new one")
-        moved = self.ledger.feed(statuses, self._clock.time())
-        if moved:
-            self._take_news(moved)
+        moved: list[KeyT] = []
+        try:
+            self.ledger.feed(statuses, self._clock.time(), moved)
+        finally:
+            if moved:
+                self._take_news(moved)
 
     # What becomes of them goes out.
 

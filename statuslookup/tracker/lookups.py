@@ -130,7 +130,14 @@ class Lookups(Generic[KeyT, AnswerT]):
         errors: Mapping[KeyT, StatusLookupError],
     ) -> None:
         ledger, now = self._ledger, self._clock.time()
-        moved = [key for key, status in statuses.items() if ledger.answer(key, status, now)]
+        moved: list[KeyT] = []
+        for key, status in statuses.items():
+            try:
+                if ledger.answer(key, status, now):
+                    moved.append(key)
+            except Exception:
+                logger.exception("a tracker's answer ended in a bug, in a provider or here")
+                ledger.fail(key, now)
         refused = next((error for error in errors.values() if error.ends_all), None)
         failure = refused or next(iter(errors.values()), None)
         # Not an error of the only key, such as an answer that cannot be read: others may do better.
