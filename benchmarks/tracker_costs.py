@@ -69,7 +69,7 @@ def a_million() -> list[Figure]:
         statuses = [parse(news_of(key))[0] for key in range(first, first + 1000)]
         started_at = time.process_time()
         for status in statuses:
-            ledger.feed((status,), 4000)
+            ledger.feed((status,), 4000, [])
         fed.append((time.process_time() - started_at) / 1000)
     gc.collect()
     with_status = (memory() - before) / MILLION

@@ -80,7 +80,9 @@ class OurWay:
         self.ledger.track(key, self._until, now)
 
     def feed(self, status: MessageStatus, now: float) -> list[int]:
-        return self.ledger.feed((status,), now)
+        moved: list[int] = []
+        self.ledger.feed((status,), now, moved)
+        return moved
 
     def due(self) -> float | None:
         return self.ledger.first_due()

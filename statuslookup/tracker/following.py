@@ -44,6 +44,10 @@ class Following(Generic[KeyT, AnswerT]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening: asyncio.Task[Exception | None] | None = None
         self.is_closed = self._is_open = False
+        # The ends that were handed over, while somebody else has yet to take them.
+        self._taken: set[KeyT] = set()
+        self.listening: set[Reader[KeyT, AnswerT]] = set()
+        """The loops that wait for a change: only the event loop's weak reference would keep their tasks."""
         self.ledger: Ledger[KeyT, AnswerT] = Ledger(self.provider, schedule)
         self._waits: Waits[KeyT, AnswerT] = Waits(self.ledger)
         self._readers: Readers[KeyT, AnswerT] = Readers()
@@ -150,7 +154,10 @@ class Following(Generic[KeyT, AnswerT]):
     def track(self, keys: Iterable[KeyT], until: DeliveryState | None, *, age: float | None = None) -> None:
         """Track messages that are so many seconds old."""
         now = self._clock.time()
-        self._save([key for key in keys if self.ledger.track(key, until, now, age=age)])
+        news = [key for key in keys if self.ledger.track(key, until, now, age=age)]
+        # Who wants more of an end wants it told again.
+        self._taken.difference_update(news)
+        self._save(news)
         self._forget_expired()
         self._lookups.look()
 
@@ -163,9 +170,12 @@ class Following(Generic[KeyT, AnswerT]):
         """Take in what webhooks brought."""
         if self.is_closed:
             raise ClosedError("the tracker is closed; make a new one")
-        moved = self.ledger.feed(statuses, self._clock.time())
-        if moved:
-            self._take_news(moved)
+        moved: list[KeyT] = []
+        try:
+            self.ledger.feed(statuses, self._clock.time(), moved)
+        finally:
+            if moved:
+                self._take_news(moved)
 
     # What becomes of them goes out.
 
@@ -192,6 +202,7 @@ class Following(Generic[KeyT, AnswerT]):
         wait = self._waits.join(key, until)
         if callable(until):
             self.ledger.wait(key, self._clock.time())
+            self._taken.discard(key)
         self.track([key], None if callable(until) else until)
         if not self._is_held(key):
             self._tell([key])
@@ -214,6 +225,8 @@ class Following(Generic[KeyT, AnswerT]):
     def leave(self, key: KeyT, wait: Wait[AnswerT], until: Until[AnswerT], *, is_served: bool) -> None:
         """Forget a wait; a key that nobody else wants anything of is tracked no more."""
         self._waits.leave(key, wait)
+        if key in self._taken:
+            self.forget_if_taken(key)
         if callable(until):
             is_let_go = is_served and not self._readers.of(key)
             if self.ledger.leave(key, self._clock.time(), is_let_go=is_let_go):
@@ -242,9 +255,13 @@ class Following(Generic[KeyT, AnswerT]):
             self._save([key])
 
     def forget_if_taken(self, key: KeyT) -> None:
-        """Forget an end that was handed over, unless a loop has yet to take it, too."""
+        """Forget an end that was handed over, unless somebody else has yet to take it."""
         entry = self.ledger.get(key)
-        if entry is not None and entry.is_over and not self._is_owed(key):
+        if entry is None or not entry.is_over:
+            return
+        if self._is_owed(key):
+            self._taken.add(key)
+        else:
             self._forget(key)
 
     def _forget_expired(self) -> None:
@@ -257,12 +274,14 @@ class Following(Generic[KeyT, AnswerT]):
 
     def _forget(self, key: KeyT) -> None:
         self.ledger.forget(key)
+        self._taken.discard(key)
         if (reader := self._readers.of_all) is not None:
             reader.forget(key)
         self._save([key])
 
     def _is_owed(self, key: KeyT) -> bool:
-        return any(reader.owes(key) for reader in self._readers.of(key))
+        """Tell whether a loop, or a wait for what is not durable yet, has still to be told of a key."""
+        return key in self._waits or any(reader.owes(key) for reader in self._readers.of(key))
 
     # What the store is to hold.
 

@@ -116,12 +116,11 @@ class Ledger(Generic[KeyT, AnswerT]):
         for key in keys:
             self._entries[key].place = place
 
-    def feed(self, statuses: Iterable[AnswerT], now: float) -> list[KeyT]:
-        """Take in what webhooks brought; return the keys that moved."""
+    def feed(self, statuses: Iterable[AnswerT], now: float, moved: list[KeyT]) -> None:
+        """Take in what webhooks brought; add the keys that moved to ``moved``, also before it raises."""
         provider, counts = self._provider, self.counts
         # First, because one that is no status is refused with all others.
         news = [(status, provider.keys_of(status)) for status in statuses]
-        moved: list[KeyT] = []
         is_whole = provider.webhooks_tell_all
         for status, keys in news:
             is_stranger = is_stale = True
@@ -140,8 +139,7 @@ class Ledger(Generic[KeyT, AnswerT]):
                 counts.strangers += 1
             elif is_stale:
                 counts.stale += 1
-        counts.fed += len(news)
-        return moved
+            counts.fed += 1
 
     def first_due(self) -> float | None:
         """Return when the first open message is due; ``None`` if none is open, or all are asked for."""

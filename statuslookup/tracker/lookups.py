@@ -130,7 +130,14 @@ class Lookups(Generic[KeyT, AnswerT]):
         errors: Mapping[KeyT, StatusLookupError],
     ) -> None:
         ledger, now = self._ledger, self._clock.time()
-        moved = [key for key, status in statuses.items() if ledger.answer(key, status, now)]
+        moved: list[KeyT] = []
+        for key, status in statuses.items():
+            try:
+                if ledger.answer(key, status, now):
+                    moved.append(key)
+            except Exception:
+                logger.exception("a tracker's answer ended in a bug, in a provider or here")
+                ledger.fail(key, now)
         refused = next((error for error in errors.values() if error.ends_all), None)
         failure = refused or next(iter(errors.values()), None)
         # Not an error of the only key, such as an answer that cannot be read: others may do better.
@@ -138,11 +145,10 @@ class Lookups(Generic[KeyT, AnswerT]):
             not statuses and any(error.is_transient for error in errors.values())
         )
         for key, error in errors.items():
-            if is_lost and (error.ends_all or error.is_transient):
-                ledger.put_back((key,), now)
-            elif ledger.fail(key, now):
+            is_about_all = is_lost and (error.ends_all or error.is_transient)
+            if not is_about_all and ledger.fail(key, now):
                 moved.append(key)
-        # What the client said nothing of, because of a bug.
+        # All others that were asked for stay due.
         ledger.put_back(keys, now)
         self._note(failure, is_lost=is_lost, is_refused=refused is not None, now=now)
         self._on_news(moved)

@@ -19,6 +19,11 @@ class Home(Protocol[KeyT, AnswerT]):
         """Where what is known of each message stands."""
         ...
 
+    @property
+    def listening(self) -> "set[Reader[KeyT, AnswerT]]":
+        """Where a reader is while it waits, so that something holds it, and its task."""
+        ...
+
     async def begin(self, reader: "Reader[KeyT, AnswerT]") -> None:
         """Open the tracker, and have the reader told from now on of what it is to read."""
         ...
@@ -98,10 +103,12 @@ class Reader(AsyncGenerator[Change[KeyT, AnswerT], None]):
             if self.keys is not None and not self.keys:
                 break
             self._listener = asyncio.get_running_loop().create_future()
+            self._home.listening.add(self)
             try:
                 await self._listener
             finally:
                 self._listener = None
+                self._home.listening.discard(self)
         self.close()
         raise StopAsyncIteration
 

@@ -112,15 +112,19 @@ class Saver(Generic[KeyT]):
         """Save the rows that have waited longest, and tell of them; return whether that went well."""
         first = list(islice(self._unsaved, _MOST_ROWS))
         self._saving = {key: self._unsaved.pop(key) for key in first}
-        failure = await self._failure_of([self._row_of(key) for key in first])
-        saving, self._saving = self._saving, {}
-        if failure is None:
-            if self._failure is not None:
-                logger.warning("the tracker's store works again")
-        else:
-            if self._failure is None:
-                logger.error("the tracker's store fails, tracking goes on in memory: %s", failure)
-            self._unsaved = saving | {key: n for key, n in self._unsaved.items() if key not in saving}
+        failure = None
+        has_ended = False
+        try:
+            failure = await self._failure_of([self._row_of(key) for key in first])
+            has_ended = True
+        finally:
+            saving, self._saving = self._saving, {}
+            if failure is not None or not has_ended:
+                self._unsaved = saving | {key: n for key, n in self._unsaved.items() if key not in saving}
+        if failure is None and self._failure is not None:
+            logger.warning("the tracker's store works again")
+        elif failure is not None and self._failure is None:
+            logger.error("the tracker's store fails, tracking goes on in memory: %s", failure)
         self._failure = failure
         self._answer()
         # All of them, where the store fails: nobody knows for how long.

@@ -170,8 +170,9 @@ class StatusTracker(Generic[KeyT, AnswerT]):
     def feed(self, statuses: Iterable[AnswerT]) -> None:
         """Take in what ``parse_webhook`` gave: at once, without waiting.
 
-        What is about no open key does nothing. Call it in the tracker's event loop. A closed tracker is a
-        ``ClosedError``, and what is no status of the provider a ``TypeError``.
+        What is about no open key does nothing; nor does anything before the store is open. Call it in the
+        tracker's event loop. A closed tracker is a ``ClosedError``, and what is no status of the provider a
+        ``TypeError``.
         """
         if isinstance(statuses, str | bytes | dict) or not isinstance(statuses, Iterable):
             raise TypeError("statuses is the list that parse_webhook gives")

@@ -20,6 +20,10 @@ class Waits(Generic[KeyT, AnswerT]):
         self._ledger = ledger
         self._waits: dict[KeyT, dict[Wait[AnswerT], Until[AnswerT]]] = {}
 
+    def __contains__(self, key: object) -> bool:
+        """Tell whether somebody waits for the key and is not settled yet."""
+        return key in self._waits
+
     def join(self, key: KeyT, until: Until[AnswerT]) -> Wait[AnswerT]:
         """Wait for a tracked message; ``leave`` follows."""
         wait: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -80,7 +80,7 @@ def test_news_give_a_key_in_flight_a_place_and_a_failed_round_leaves_it_there() 
     ledger.track(2, DELIVERED, 0)
     assert sorted(ledger.take(2)) == [1, 2]
     assert ledger.first_due() is None
-    ledger.feed([message(1, SENT)], 100)
+    ledger.feed([message(1, SENT)], 100, [])
     ledger.put_back([1, 2], 100)
     assert ledger.first_due() == 100
     assert ledger.take(1) == [2]
@@ -103,16 +103,16 @@ def test_the_furthest_that_anyone_asked_for_counts() -> None:
     assert ledger.track(1, SENT, 0)
     assert ledger.track(1, READ, 0)
     assert not ledger.track(1, DELIVERED, 0)
-    ledger.feed([message(1, DELIVERED)], 1)
+    ledger.feed([message(1, DELIVERED)], 1, [])
     assert list(ledger.open()) == [1]
-    ledger.feed([message(1, READ)], 1)
+    ledger.feed([message(1, READ)], 1, [])
     assert (list(ledger.open()), ledger.ends) == ([], 1)
 
 
 def test_who_wants_more_of_an_end_opens_it_again() -> None:
     ledger = ledger_of()
     ledger.track(1, DELIVERED, 0)
-    ledger.feed([message(1, DELIVERED)], 1)
+    ledger.feed([message(1, DELIVERED)], 1, [])
     assert (ledger.ends, ledger.first_due()) == (1, None)
     ledger.track(1, READ, 2)
     assert (ledger.ends, ledger.first_due()) == (0, 20)
@@ -121,7 +121,7 @@ def test_who_wants_more_of_an_end_opens_it_again() -> None:
 def test_an_end_that_nobody_takes_is_let_go_in_time() -> None:
     ledger = ledger_of()
     ledger.track(1, DELIVERED, 0)
-    ledger.feed([message(1, DELIVERED)], 100)
+    ledger.feed([message(1, DELIVERED)], 100, [])
     assert ledger.expired(GIVE_UP + 99) == []
     assert ledger.expired(GIVE_UP + 105) == [1]
     ledger.keep(1, GIVE_UP + 105)
@@ -135,7 +135,7 @@ def test_what_is_no_status_is_refused_with_all_others() -> None:
     ledger = ledger_of()
     ledger.track(1, DELIVERED, 0)
     with pytest.raises(TypeError):
-        ledger.feed([message(1, DELIVERED), {}], 1)  # type: ignore[list-item] # what a caller may pass
+        ledger.feed([message(1, DELIVERED), {}], 1, [])  # type: ignore[list-item] # what a caller may pass
     assert (list(ledger.open()), ledger.counts.fed) == ([1], 0)
 
 
@@ -174,7 +174,7 @@ class LedgerStates(RuleBasedStateMachine):
     @rule(key=KEYS, state=STATES, second=st.integers(0, 9))
     def feed(self, key: int, state: DeliveryState, second: int) -> None:
         status = message(key, state, seconds=second)
-        self.ledger.feed([status, status], self.now)
+        self.ledger.feed([status, status], self.now, [])
         if key in self.until:
             self._hear(key, status)
 

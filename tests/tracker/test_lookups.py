@@ -270,3 +270,30 @@ async def test_a_clock_of_ones_own() -> None:
         await tracker.track(1)
         await asyncio.sleep(21)
         assert len(client.asked) == 1
+
+
+async def test_an_answer_that_a_provider_stumbles_over_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    advance = SMSFire.advance
+
+    def stumble(known: Any, status: Any) -> Any:
+        if status.id == 1:
+            raise ZeroDivisionError
+        return advance(known, status)
+
+    monkeypatch.setattr(SMSFire, "advance", staticmethod(stumble))
+    client = PlayedClient()
+    client.statuses = {key: message(key, DELIVERED) for key in range(3)}
+    async with smsfire_tracker(client) as tracker:
+        waits = [asyncio.ensure_future(tracker.wait(key)) for key in range(3)]
+        await asyncio.sleep(16.5)
+        assert [wait.done() for wait in waits] == [True, False, True]
+        assert "ended in a bug" in caplog.text
+        # Nor does a webhook: what came before it counts, and its caller is told.
+        await tracker.track(5)
+        with pytest.raises(ZeroDivisionError):
+            tracker.feed([message(5, DELIVERED), message(1, DELIVERED)])
+        assert (await tracker.wait(5)).state is DELIVERED
+        monkeypatch.undo()
+        assert (await waits[1]).state is DELIVERED

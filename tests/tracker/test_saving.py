@@ -334,3 +334,56 @@ async def test_what_is_unsaved_is_saved_when_the_tracker_is_closed() -> None:
         await asyncio.sleep(1)
         tracker.feed([message(1, SENT), message(2, SENT)])
     assert all(row.status for row in store.rows.values())
+
+
+async def test_a_wait_for_news_that_are_being_saved_is_not_forgotten() -> None:
+    store = FailingStore(seconds=1)
+    async with smsfire_tracker(PlayedClient(), store=store) as tracker:
+        await tracker.track(1)
+        changes = tracker.changes()
+        reading = asyncio.ensure_future(anext(changes))
+        await ticks()
+        tracker.feed([message(1, DELIVERED)])
+        assert (await reading).is_over
+        # While the loop is busy with the end, more news come, and somebody waits for the message.
+        tracker.feed([message(1, READ)])
+        wait = asyncio.ensure_future(tracker.wait(1))
+        await ticks()
+        following = asyncio.ensure_future(anext(changes))
+        assert (await wait).state is READ
+        await asyncio.sleep(3)
+        assert (following.done(), store.rows) == (False, {})
+        following.cancel()
+
+
+async def test_a_save_that_was_cancelled_is_made_up_for_at_the_end() -> None:
+    store = FailingStore(seconds=1)
+    async with smsfire_tracker(PlayedClient(), store=store) as tracker:
+        await tracker.track(1)
+        tracker.feed([message(1, SENT)])
+        await ticks()
+        # As a loop does that ends.
+        tracker._following._saver._task.cancel()
+        await asyncio.sleep(2)
+        assert store.rows["i:1"].status is None
+    assert store.rows["i:1"].status is not None
+
+
+async def test_an_end_that_a_wait_left_behind_is_forgotten_if_a_loop_has_it() -> None:
+    store = FailingStore(seconds=1)
+    async with smsfire_tracker(PlayedClient(), store=store) as tracker:
+        await tracker.track(1)
+        changes = tracker.changes()
+        reading = asyncio.ensure_future(anext(changes))
+        await ticks()
+        tracker.feed([message(1, DELIVERED)])
+        assert (await reading).is_over
+        tracker.feed([message(1, READ)])
+        wait = asyncio.ensure_future(tracker.wait(1))
+        await ticks()
+        following = asyncio.ensure_future(anext(changes))
+        await ticks()
+        wait.cancel()
+        await asyncio.sleep(3)
+        assert (tracker.stats().untold, store.rows) == (0, {})
+        following.cancel()

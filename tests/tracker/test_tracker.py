@@ -1,6 +1,7 @@
 """What a tracker does for its callers: track, wait, watch, changes and feed."""
 
 import asyncio
+import gc
 from datetime import UTC, datetime
 from typing import Any
 
@@ -562,3 +563,21 @@ async def test_stats_say_what_happened() -> None:
         await tracker.track(4, since=datetime.fromtimestamp(EPOCH - 100, UTC))
         assert tracker.stats().overdue == 1
         assert "phone" not in repr(tracker)
+
+
+async def test_a_loop_whose_task_nobody_holds_goes_on() -> None:
+    async with smsfire_tracker(PlayedClient()) as tracker:
+        seen: list[int] = []
+
+        async def read() -> None:
+            async for change in tracker.changes():
+                seen.append(change.key)  # noqa: PERF401 # what was read has to be there before the end
+
+        asyncio.ensure_future(read())  # noqa: RUF006 # that is the point
+        await ticks()
+        gc.collect()
+        await tracker.track(1)
+        tracker.feed([message(1, DELIVERED)])
+        await ticks()
+        assert seen == [1]
+    await ticks()
