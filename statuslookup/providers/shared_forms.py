@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 from cattrs import Converter
@@ -27,23 +27,25 @@ _converter.register_structure_hook(DeliveryState, _read_state)
 
 
 def _writer(cls: type[ValueT]) -> Callable[[ValueT], Any]:
-    # A converter that looks up what each field is would take three times as long.
-    names = [attribute.name for attribute in attrs.fields(cls)]
+    # A converter, which looks up what each field is, would take three times as long.
+    fields = attrs.fields(cls)
+    names = [field.name for field in fields]
+    dates = [field.name for field in fields if datetime in get_args(field.type)]
+    lists = [field.name for field in fields if get_origin(field.type) is tuple]
     values_of = attrgetter(*names)
 
     def write(value: ValueT) -> Any:
-        fields = zip(names, values_of(value), strict=True)
-        return {name: _plain(field) for name, field in fields if field is not None and field != ()}
+        written = {name: each for name, each in zip(names, values_of(value), strict=True) if each is not None}
+        for name in dates:
+            if name in written:
+                written[name] = written[name].isoformat()
+        for name in lists:
+            written[name] = [
+                _write_receipt(each) if type(each) is Receipt else each for each in written[name]
+            ]
+        return written
 
     return write
-
-
-def _plain(value: Any) -> Any:
-    if type(value) is datetime:
-        return value.isoformat()
-    if type(value) is tuple:
-        return [_write_receipt(each) if type(each) is Receipt else each for each in value]
-    return value
 
 
 _write_receipt = _writer(Receipt)
