@@ -145,7 +145,7 @@ class SharedQueue:
         self._seen = 0
         """The highest fence: a Redis that knows less has lost writes."""
         self._rung = 0
-        """What Redis said last; another one means that a pace was left that is not known here."""
+        """That of the pace that was gone on from here: where Redis has another one, it says so first."""
         self._held: dict[int, _Held] = {}
         """The slots that are held here, by their fences."""
         self._lives_until = 0.0
@@ -161,6 +161,11 @@ class SharedQueue:
     def is_listening(self) -> bool:
         """Whether everything is heard that others say."""
         return self._subscription.is_up
+
+    @property
+    def seen(self) -> int:
+        """The highest fence that was granted to anybody, as far as is known here."""
+        return self._seen
 
     async def listen(self) -> None:
         """Return once everything is heard that others say: to be awaited before anything is announced."""
@@ -245,7 +250,8 @@ class SharedQueue:
             )
             self._lives_until = asked_at + self.lease
             self._seen = max(self._seen, reply["fence"])
-            self._rung = reply["rung"]
+            if reply["why"] in ("taken", "pace"):
+                self._rung = reply["rung"]
             held = set(reply["held"])
             for fence in [fence for fence in self._held if fence not in held]:
                 # Its lease had ended: others may send.

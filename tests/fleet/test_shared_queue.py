@@ -169,6 +169,10 @@ async def test_a_pace_that_was_left_comes_with_every_reply(fleet: Fleet) -> None
     assert paced.pace.rung == 1
     assert paced.pace.calm == pytest.approx(0.0, abs=0.1)
     await asyncio.sleep(frozen.freeze)
+    # To go on from it is asked of who asks when the slot is free, not of everybody all the time.
+    told = await two.take(TERMS, 200)
+    assert isinstance(told, Wait)
+    assert told.why == "pace"
     assert isinstance(await two.take(TERMS, 200), Taken)
 
 
