@@ -171,7 +171,7 @@ async def test_who_listens_in_vain_may_be_cancelled(new_server: Callable[..., Re
 async def test_what_redis_refuses_is_told_to_all_who_listen(
     new_server: Callable[..., RedisServer], no_noise: None
 ) -> None:
-    server = new_server(user="deaf on >hunter2 ~* &statuslookup:else +@connection +subscribe")
+    server = new_server(user="deaf on >hunter2 ~* resetchannels &statuslookup:else +@connection +subscribe")
     server.start()
     radio = Radio(f"redis://deaf:hunter2@127.0.0.1:{server.port}/0")
     listeners = [radio.subscription.listen() for _ in range(3)]
