@@ -13,14 +13,17 @@ from ..errors import FleetError
 _PASSING: Final = (exceptions.ClusterDownError, exceptions.TryAgainError)
 _MAY_PASS: Final = (
     "BUSY",
+    "CLUSTERDOWN",
     "LOADING",
+    "MASTERDOWN",
     "MISCONF",
     "NOREPLICAS",
     "OOM",
     "READONLY",
+    "TRYAGAIN",
     "UNBLOCKED",
 )
-_WITHIN_SCRIPT: Final = re.compile(r" -([A-Z]+) ")
+_WITHIN_SCRIPT: Final = re.compile(r"\d: -?([A-Z]+) ")
 
 
 def problem_of(error: BaseException, where: str) -> FleetError:
@@ -39,12 +42,10 @@ def problem_of(error: BaseException, where: str) -> FleetError:
         if _is_distrust(error):
             return FleetError(f"the certificate of Redis at {where} cannot be verified")
         return FleetError(f"Redis at {where} cannot be reached: {_reason(error)}", is_transient=True)
-    if isinstance(error, exceptions.AskError):
+    if isinstance(error, exceptions.AskError) or _says(error, "MOVED", "ASK"):
         return FleetError(f"Redis at {where} is part of a cluster: lend the fleet a RedisCluster")
-    if isinstance(error, _PASSING):
-        return FleetError(f"Redis at {where} is not ready: it is failing over", is_transient=True)
     if isinstance(error, exceptions.ResponseError):
-        if _says(error, *_MAY_PASS):
+        if isinstance(error, _PASSING) or _says(error, *_MAY_PASS):
             return FleetError(f"Redis at {where} is not ready: {_first_word(error)}", is_transient=True)
         if _says(error, "WRONGTYPE"):
             return FleetError(
@@ -73,6 +74,8 @@ def _first_word(error: BaseException) -> str:
         return "READONLY"
     if isinstance(error, exceptions.OutOfMemoryError):
         return "OOM"
+    if isinstance(error, _PASSING):
+        return "it is failing over"
     text = str(error)
     within = _WITHIN_SCRIPT.search(text) if text.startswith("Error running script") else None
     return text.split(" ", 1)[0].lstrip("-") if within is None else within[1]

@@ -227,7 +227,7 @@ async def test_rights_that_are_missing_are_told_at_once(new_server: Callable[...
         ("return redis.error_reply('OOM no memory left')", True, "OOM"),
         ("return redis.error_reply('READONLY a replica')", True, "READONLY"),
         ("return redis.error_reply('LOADING the data')", True, "cannot be reached|not ready"),
-        ("return redis.error_reply('TRYAGAIN later')", True, "failing over"),
+        ("return redis.error_reply('TRYAGAIN later')", True, "is not ready"),
         ("return redis.error_reply('MOVED 1 127.0.0.1:1')", False, "RedisCluster"),
         ("return redis.error_reply('CLUSTERDOWN the cluster')", True, "."),
         ("return redis.error_reply('MASTERDOWN a link')", True, "."),

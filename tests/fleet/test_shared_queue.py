@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from statuslookup import FleetError
 from statuslookup.fleet.shared_queue import ANNOUNCE, LeftPace, Sent, SharedQueue, Taken, Terms, Wait
-from tests.support.members import NO_PACE, SENT, TERMS, Fleet, identity, whole_database
+from tests.support.members import NO_PACE, SENT, SHORT_LEASE, TERMS, Fleet, identity, whole_database
 from tests.support.redis_servers import RedisServer
 from tests.support.virtual_time import ManualClock
 
@@ -92,7 +92,7 @@ async def test_done_is_repeated_until_redis_is_back(new_server: Callable[..., Re
 async def test_done_gives_up_when_the_lease_has_ended(new_server: Callable[..., RedisServer]) -> None:
     server = new_server()
     server.start()
-    async with Fleet(server.url) as fleet:
+    async with Fleet(server.url, lease=SHORT_LEASE) as fleet:
         one = fleet.member()
         had = await taken(one, "1")
         server.stop()
