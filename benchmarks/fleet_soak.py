@@ -125,9 +125,10 @@ class Soak:
             with Redis.from_url(self._server.url) as redis:
                 for name in redis.scan_iter("statuslookup:*}"):
                     places: Any = redis.hget(name, "places") or b""
-                    for place in places.decode().split(","):
-                        if " sent " in place:
-                            return int(place.split(" ")[1])
+                    for place in filter(None, places.decode().split(",")):
+                        _, process, state, _ = place.split(" ")
+                        if state in ("alone", "beside"):
+                            return int(process)
         except RedisError:
             pass
         return -1

@@ -84,8 +84,7 @@ class RedisFleet:
         self._identity(provider)
 
     def _link(self, **options: Any) -> Link:
-        redis = cast("RedisClient", self._client)
-        return Link(redis if self._url is None else self._url.reveal(), **options)
+        return Link(cast("RedisClient", self._client) if self._url is None else self._url, **options)
 
     def _identity(self, provider: Provider[Any, Any]) -> Identity:
         return Identity.of(

@@ -12,7 +12,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
+from .._arguments import shown_unfinished
 from .._clock import SYSTEM_CLOCK, Clock
+from .._wire import Secret
 from ..errors import FleetError
 from .redis_problems import is_redis_error, problem_of
 from .scripts import Script
@@ -37,14 +39,16 @@ class Link:
 
     def __init__(
         self,
-        redis: str | RedisClient,
+        redis: "str | Secret | RedisClient",
         *,
         timeout: float = 2.0,
         clock: Clock = SYSTEM_CLOCK,
         random: Callable[[], float] = random.random,
     ) -> None:
-        self._owns_redis = isinstance(redis, str)
-        self.redis: Any = _opened(redis, timeout) if isinstance(redis, str) else checked(redis)
+        # From here on, no traceback shows a URL that may hold a password.
+        redis = Secret(redis) if isinstance(redis, str) else redis
+        self._owns_redis = isinstance(redis, Secret)
+        self.redis: Any = _opened(redis, timeout) if isinstance(redis, Secret) else checked(redis)
         self.where = address_of(self.redis)
         self.timeout = timeout
         self.clock = clock
@@ -55,6 +59,7 @@ class Link:
         self._pauses_until = 0.0
         self._calls: set[asyncio.Task[Any]] = set()
 
+    @shown_unfinished
     def __repr__(self) -> str:
         return f"<Link to {self.where}{'' if self.problem is None else ', down'}>"
 
@@ -141,12 +146,12 @@ def _end(future: "asyncio.Future[None]") -> None:
         future.set_result(None)
 
 
-def _opened(url: str, timeout: float) -> RedisClient:
+def _opened(url: Secret, timeout: float) -> RedisClient:
     try:
         # One protocol for all releases of redis-py, and no retries: they are the link's, which knows what a
         # repeated call means.
         redis = Redis.from_url(
-            url,
+            url.reveal(),
             protocol=2,
             retry=Retry(NoBackoff(), 0),
             socket_timeout=timeout,

@@ -162,6 +162,11 @@ class SharedQueue:
         """Whether everything is heard that others say."""
         return self._subscription.is_up
 
+    @property
+    def seen(self) -> int:
+        """The highest fence that was granted to anybody, as far as is known here."""
+        return self._seen
+
     async def listen(self) -> None:
         """Return once everything is heard that others say: to be awaited before anything is announced."""
         await self._subscription.listen()

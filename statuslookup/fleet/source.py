@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Generic, Self, cast
+from typing import Final, Generic, Self, cast
 
 from .._clock import Clock
 from .._engine.lanes import Batch, Lane, Lanes, OpenKey
@@ -14,14 +14,17 @@ from .._limits.limiter import Reply
 from .._model import AnswerT, KeyT
 from ..errors import StatusLookupError
 from ..providers.base import SharedProvider
+from .errands import Report
 from .identity import Identity
 from .link import Link
 from .outcomes import Messages
 from .pacing import SharedPacer
 from .shared_queue import FOLLOW_UP, SharedQueue, Taken
-from .worker import Report, Worker
+from .worker import Worker
 
 logger = logging.getLogger("statuslookup")
+
+_MOST_FENCES_BEHIND: Final = 100
 
 
 class NotedLanes(Lanes[KeyT, AnswerT]):
@@ -119,14 +122,7 @@ class FleetSource(Generic[KeyT, AnswerT]):
 
     def seal(self, taken: Taken) -> SharedBatch[KeyT, AnswerT]:
         """Return the batch of a slot: those of its keys that are queued here, and the others."""
-        texts: dict[KeyT, str] = {}
-        useless: list[str] = []
-        for text in taken.keys:
-            try:
-                texts[self._provider.key_from_text(text)] = text
-            except ValueError:
-                # Nobody of ours wrote it.
-                useless.append(text)
+        texts, useless = self._read(taken.keys)
         batch: SharedBatch[KeyT, AnswerT] = SharedBatch(taken.fence, texts)
         self._asker.seal(texts, batch)
         batch.others = dict.fromkeys(texts.keys() - {open_key.key for open_key in batch.open_keys})
@@ -135,6 +131,17 @@ class FleetSource(Generic[KeyT, AnswerT]):
         self._batches[batch] = None
         self.wants_turn = not self.worker.is_finishing
         return batch
+
+    def _read(self, texts: Iterable[str]) -> tuple[dict[KeyT, str], list[str]]:
+        """Return the keys that the texts name, and those that name none: nobody of ours wrote them."""
+        keys: dict[KeyT, str] = {}
+        useless: list[str] = []
+        for text in texts:
+            try:
+                keys[self._provider.key_from_text(text)] = text
+            except ValueError:
+                useless.append(text)
+        return keys, useless
 
     def tell(
         self, batch: Batch[KeyT, AnswerT], outcomes: Mapping[KeyT, AnswerT | StatusLookupError | None]
@@ -221,7 +228,7 @@ class FleetSource(Generic[KeyT, AnswerT]):
         return list(map(text, first)), list(map(text, bulk))
 
     def wanted(self, texts: Iterable[str]) -> set[str]:
-        keys = {self._provider.key_from_text(text): text for text in texts}
+        keys, _ = self._read(texts)
         wanted = set(self._asker.queued(keys))
         for batch in self._batches:
             wanted |= batch.untold.keys() & keys.keys()
@@ -242,7 +249,8 @@ class FleetSource(Generic[KeyT, AnswerT]):
 
     def hear_outcomes(self, payload: bytes) -> None:
         told = self._messages.read(payload, self._asker.queued)
-        if told is not None:
+        # What was learned so long ago is no news, even if it is true: somebody may have kept the message.
+        if told is not None and told.fence >= self.queue.seen - _MOST_FENCES_BEHIND:
             self.worker.turns.hear_member(told.process)
             self.worker.announcements.heard(told.texts)
             self.told += self._asker.hear(told.outcomes)

@@ -41,7 +41,9 @@ class Turns:
     def hear_reply(self, why: str, seconds: float, now: float) -> None:
         """Take what Redis said of the slot."""
         self._is_busy = why == "busy"
-        self._alone_at = self._beside_at = now + seconds
+        # Where it is free already, nobody is about to take it: there is nobody to leave it to.
+        is_free = why in ("ready", "idle")
+        self._alone_at = self._beside_at = -math.inf if is_free else now + seconds
 
     def hear_turn(self, *, is_free: bool, process: int, seconds: float, lease: float, now: float) -> None:
         """Take what is published: the slot is taken, or free and ready in so many seconds."""
@@ -70,7 +72,7 @@ class Turns:
             return at + _LAST_SENDER
         if is_follow_up:
             return at
-        if self._last_sender not in self._members:
+        if self._last_sender and self._last_sender not in self._members:
             return at if self._last_of_account in (0, self._process) else at + _NOT_LAST_OF_ACCOUNT
         return at + _OTHERS + self._spread
 

@@ -13,10 +13,10 @@ from types import ModuleType
 from typing import Any
 
 import statuslookup
-from statuslookup import StatusClient, providers, sandbox
+from statuslookup import StatusClient, fleet, providers, sandbox
 
-PACKAGES = (statuslookup, providers, sandbox)
-NOT_PUBLIC = ("statuslookup.cli", "statuslookup.providers.")
+PACKAGES = (statuslookup, fleet, providers, sandbox)
+NOT_PUBLIC = ("statuslookup.cli", "statuslookup.fleet.", "statuslookup.providers.")
 """Programs, and files of a public folder that says itself what is public."""
 SPOKEN = {"__aenter__", "__aexit__", "__call__"}
 MADE_ELSEWHERE = {sandbox.Instance}

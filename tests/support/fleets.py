@@ -1,7 +1,8 @@
 """Clients of one fleet, several in this process, at a strict server that is some way off."""
 
+import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -32,8 +33,9 @@ class Clients:
         return await self.of(provider, **options)
 
     async def of(self, provider: Any, **options: Any) -> StatusClient[Any, Any]:
-        fleet = RedisFleet(self.redis, **options.pop("fleet", {}))
-        client: StatusClient[Any, Any] = StatusClient(provider, fleet=fleet, **self.options | options)
+        options = self.options | options
+        fleet = RedisFleet(self.redis, name=options.pop("name", "default"))
+        client: StatusClient[Any, Any] = StatusClient(provider, fleet=fleet, **options)
         self.all.append(client)
         return await self._stack.enter_async_context(client)
 
@@ -58,6 +60,13 @@ async def timed(lookup: Any) -> float:
     began_at = time.monotonic()
     await lookup
     return time.monotonic() - began_at
+
+
+async def until(is_so: Callable[[], bool], *, within: float = 10.0) -> None:
+    """Wait until something is so that nobody tells."""
+    async with asyncio.timeout(within):
+        while not is_so():  # noqa: ASYNC110 # there is nothing that could be waited for
+            await asyncio.sleep(0.002)
 
 
 def quantile(values: Sequence[float], share: float) -> float:
