@@ -29,3 +29,4 @@ class Script:
 
 TAKE = Script.read("take")
 DONE = Script.read("done")
+LOOK = Script.read("look")

@@ -114,13 +114,23 @@ async def test_redis_is_named_without_user_and_password(url: str, where: str) ->
     await link.aclose()
 
 
-async def test_sentinel_and_cluster_are_named() -> None:
+async def test_sentinel_is_named() -> None:
     from redis.asyncio.sentinel import Sentinel
 
     sentinel: Any = Sentinel([("localhost", 1)])  # type: ignore[no-untyped-call] # redis-py has no types here
     link = Link(sentinel.master_for("primary", password="hunter2"))
     assert link.where == "primary of Sentinel"
+
+
+@pytest.mark.skipif(not hasattr(RedisCluster, "pubsub"), reason="this redis-py has no pub/sub of a cluster")
+async def test_a_cluster_is_named() -> None:
     assert Link(RedisCluster("localhost", 1, password="hunter2")).where == "a cluster"
+
+
+@pytest.mark.skipif(hasattr(RedisCluster, "pubsub"), reason="this redis-py has pub/sub of a cluster")
+async def test_a_cluster_that_cannot_subscribe_is_refused() -> None:
+    with pytest.raises(TypeError, match="cannot subscribe"):
+        Link(RedisCluster("localhost", 1))
 
 
 async def test_a_redis_that_is_away_is_a_problem_that_may_pass(
