@@ -21,6 +21,7 @@ FOLLOW_UP: Final = -1
 """As ``most``: the slot without keys, for a further request of an exchange."""
 
 _MOST_FENCE: Final = 2**53
+_to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 _LATE_AFTER: Final = 0.75
 
 Why: TypeAlias = Literal["busy", "paced", "forgotten", "pace", "idle", "ready"]
@@ -333,7 +334,7 @@ class SharedQueue:
 
     async def _run(self, script: Script, ask: dict[str, Any], *arguments: str | bytes) -> Any:
         names = {"process": self.process, "turns": self._identity.turns, "outcomes": self._identity.outcomes}
-        text = json.dumps({**ask, **names}, ensure_ascii=False).encode()
+        text = _to_json({**ask, **names}).encode()
         reply = await self._link.run(script, self._keys, text, *arguments)
         return None if reply is None else json.loads(reply)
 
