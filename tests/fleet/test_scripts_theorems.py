@@ -116,7 +116,7 @@ class Fleet(RuleBasedStateMachine):
         self.slots.grant(reply.fence, process, is_alone=is_alone, now=self.now)
         for other in self.members:
             # They hear that it was taken.
-            other._hear_turn(f"taken {reply.fence} {process} 0".encode())
+            other._hear_turn(f"taken {reply.fence} {process} 0 0".encode())
         if loses:
             del member._held[reply.fence]
         else:

@@ -137,21 +137,22 @@ async def test_a_fence_that_others_speak_of_is_known(fleet: Fleet, redis: Redis)
         b"",
         b"taken",
         b"taken 1 2",
-        b"taken 1 2 3 4",
-        b"taken -1 2 3",
-        b"taken 1 2 -3",
-        b"taken 1e3 2 3",
-        b"taken 9007199254740993 2 3",
-        b"taken " + b"9" * 5000 + b" 2 3",
-        b"stolen 1 2 3",
-        b"free \xff 2 3",
+        b"taken 1 2 3",
+        b"taken -1 2 3 4",
+        b"taken 1 2 -3 4",
+        b"taken 1 2 3 -4",
+        b"taken 1e3 2 3 4",
+        b"taken 9007199254740993 2 3 4",
+        b"taken " + b"9" * 5000 + b" 2 3 4",
+        b"stolen 1 2 3 4",
+        b"free \xff 2 3 4",
         "taken \u0661 2 3".encode(),
     ],
 )
 async def test_what_nobody_of_ours_says_is_not_heard(fleet: Fleet, message: bytes) -> None:
     one = fleet.member()
     one.hear(identity().turns, message)
-    one.hear("statuslookup:else", b"taken 1 2 3")
+    one.hear("statuslookup:else", b"taken 1 2 3 4")
     assert fleet.heard[one.process].turns == []
     assert one._seen == 0
 

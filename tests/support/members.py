@@ -35,7 +35,7 @@ class Heard:
     payloads: list[bytes] = field(factory=list)
     reconnections: int = 0
 
-    def hear_turn(self, *, is_free: bool, process: int, seconds: float) -> None:
+    def hear_turn(self, *, is_free: bool, process: int, seconds: float, beside: float) -> None:
         self.turns.append((is_free, process))
 
     def hear_outcomes(self, payload: bytes) -> None:
