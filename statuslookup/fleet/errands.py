@@ -7,10 +7,11 @@ from typing import Protocol
 
 from attrs import define, field
 
+from .._model import KeyT
 from .shared_queue import FOLLOW_UP, Sent, Taken
 
 
-class Owner(Protocol):
+class Owner(Protocol[KeyT]):
     """Whose keys the worker announces."""
 
     @property
@@ -23,12 +24,20 @@ class Owner(Protocol):
         """Whether nothing new may be announced because a failure came shortly before."""
         ...
 
-    def front(self) -> tuple[list[str], list[str]]:
-        """Return the texts of the keys to announce: those of calls for one key, and the rest."""
+    def front(self) -> tuple[list[KeyT], list[KeyT]]:
+        """Return the keys to announce: those of calls for one key, and the rest."""
         ...
 
-    def wanted(self, texts: Iterable[str]) -> Iterable[str]:
-        """Return those of the texts whose keys are queued or under way here."""
+    def wanted(self, keys: Iterable[KeyT]) -> Iterable[KeyT]:
+        """Return those of the keys that are queued or under way here."""
+        ...
+
+    def text(self, key: KeyT) -> str:
+        """Return the text that names the key in Redis."""
+        ...
+
+    def keys_of(self, texts: Iterable[str]) -> Iterable[KeyT]:
+        """Return the keys that the texts name."""
         ...
 
     def note_idle(self) -> None:

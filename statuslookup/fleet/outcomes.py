@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 import zlib
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, TypeAlias
 
@@ -19,6 +19,7 @@ _VERSION: Final = b"1"
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _MOST_UNPACKED: Final = 4 * _MOST_BYTES
 _MOST_PROCESSES: Final = 1_000
+_MOST_OWN: Final = 8
 _SIGNATURE: Final = hashlib.sha256().digest_size
 _UNKNOWN, _ANSWER, _ERROR = 0, 1, 2
 
@@ -33,8 +34,8 @@ class Told(Generic[KeyT, AnswerT]):
     """The number of the process that learned it."""
     fence: int
     """The fence of the slot in which the reply came."""
-    texts: list[str]
-    """The keys that it names, also those that are not wanted or cannot be read here."""
+    keys: list[KeyT]
+    """The keys that it names, also those that are not wanted, or whose outcomes cannot be read here."""
     outcomes: dict[KeyT, AnswerT | StatusLookupError | None]
 
 
@@ -50,6 +51,8 @@ class Messages(Generic[KeyT, AnswerT]):
         self._process = process
         self._key = key
         self._written = 0
+        self._own: deque[bytes] = deque(maxlen=_MOST_OWN)
+        """The signatures of what was written last: it comes back, and need not be opened."""
         self._read: OrderedDict[int, int] = OrderedDict()
         """The number of the last message of each process."""
 
@@ -60,19 +63,22 @@ class Messages(Generic[KeyT, AnswerT]):
         text = self._text(fence, told)
         if len(text) > _MOST_UNPACKED:
             text = self._text(fence, self._shortened(told))
-        return self._signed(_VERSION + zlib.compress(text, 1))
+        message = self._signed(_VERSION + zlib.compress(text, 1))
+        self._own.append(message[:_SIGNATURE])
+        return message
 
     def read(
         self, message: bytes, wanted: Callable[[Iterable[KeyT]], Iterable[KeyT]]
     ) -> Told[KeyT, AnswerT] | None:
         """Return what another process says of the ``wanted`` keys; ``None`` if it is nothing that counts."""
-        value = self._opened(message)
+        value: Any = None if message[:_SIGNATURE] in self._own else self._opened(message)
         try:
             process, number, fence, told = value
             if process == self._process or not self._is_new(process, number):
                 return None
             items = {str(text): (kind, value) for text, kind, value in told}
-            return Told(int(process), int(fence), list(items), self._outcomes_of(items, wanted))
+            texts = self._keys_of(items)
+            return Told(int(process), int(fence), list(texts), self._outcomes_of(texts, items, wanted))
         except (TypeError, ValueError):
             return None
 
@@ -125,16 +131,22 @@ class Messages(Generic[KeyT, AnswerT]):
                 self._read.popitem(last=False)
         return is_new
 
-    def _outcomes_of(
-        self, items: dict[str, tuple[int, Any]], wanted: Callable[[Iterable[KeyT]], Iterable[KeyT]]
-    ) -> dict[KeyT, AnswerT | StatusLookupError | None]:
-        provider = self._provider
-        texts: dict[KeyT, str] = {}
-        for text in items:
+    def _keys_of(self, texts: Iterable[str]) -> dict[KeyT, str]:
+        keys: dict[KeyT, str] = {}
+        for text in texts:
             try:
-                texts[provider.key_from_text(text)] = text
+                keys[self._provider.key_from_text(text)] = text
             except ValueError:
                 continue
+        return keys
+
+    def _outcomes_of(
+        self,
+        texts: Mapping[KeyT, str],
+        items: Mapping[str, tuple[int, Any]],
+        wanted: Callable[[Iterable[KeyT]], Iterable[KeyT]],
+    ) -> dict[KeyT, AnswerT | StatusLookupError | None]:
+        provider = self._provider
         outcomes: dict[KeyT, AnswerT | StatusLookupError | None] = {}
         for key in wanted(texts):
             kind, value = items[texts[key]]

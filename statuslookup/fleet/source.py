@@ -35,7 +35,9 @@ class NotedLanes(Lanes[KeyT, AnswerT]):
         self._note = note
 
     def add(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
-        super().add(open_key)
+        # As the other does, without a call more: every key of a client comes this way.
+        open_key.lane.append(open_key)
+        self.queued += 1
         self._note()
 
     def add_first(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
@@ -95,7 +97,7 @@ class FleetSource(Generic[KeyT, AnswerT]):
         self._loop = loop
         self.queue = SharedQueue(link, identity, self, lease=lease)
         self.pacer = SharedPacer(provider.rate_limit)
-        self.worker = Worker(link, self.queue, self, self.pacer, clock=clock, loop=loop)
+        self.worker: Worker[KeyT] = Worker(link, self.queue, self, self.pacer, clock=clock, loop=loop)
         self._messages = Messages(provider, self.queue.process, identity.mac_key)
         self.lanes: Lanes[KeyT, AnswerT] = NotedLanes(self.worker.note)
         self._batches: dict[SharedBatch[KeyT, AnswerT], None] = {}
@@ -156,11 +158,13 @@ class FleetSource(Generic[KeyT, AnswerT]):
         texts = [batch.untold.pop(key) for key in told]
         report.told += texts
         batch.told |= {key: outcomes[key] for key in told}
-        self.worker.announcements.told(texts)
-        for key in told:
-            batch.others.pop(key, None)
-        # Somebody here may have asked for others' keys while they were under way.
-        self._asker.hear({key: outcomes[key] for key in told})
+        self.worker.announcements.told(told)
+        if batch.others:
+            others = [key for key in told if key in batch.others]
+            for key in others:
+                del batch.others[key]
+            # Somebody here may have asked for them while they were under way.
+            self._asker.hear({key: outcomes[key] for key in others})
 
     def over(self, batch: Batch[KeyT, AnswerT]) -> None:
         if not isinstance(batch, SharedBatch):
@@ -222,17 +226,21 @@ class FleetSource(Generic[KeyT, AnswerT]):
     def is_paused(self) -> bool:
         return self._asker.is_paused
 
-    def front(self) -> tuple[list[str], list[str]]:
-        first, bulk = self.lanes.front(self._most_announced)
-        text = self._provider.key_to_text
-        return list(map(text, first)), list(map(text, bulk))
+    def front(self) -> tuple[list[KeyT], list[KeyT]]:
+        return self.lanes.front(self._most_announced)
 
-    def wanted(self, texts: Iterable[str]) -> set[str]:
-        keys, _ = self._read(texts)
+    def wanted(self, keys: Iterable[KeyT]) -> set[KeyT]:
+        keys = set(keys)
         wanted = set(self._asker.queued(keys))
         for batch in self._batches:
-            wanted |= batch.untold.keys() & keys.keys()
-        return {keys[key] for key in wanted}
+            wanted |= batch.untold.keys() & keys
+        return wanted
+
+    def text(self, key: KeyT) -> str:
+        return self._provider.key_to_text(key)
+
+    def keys_of(self, texts: Iterable[str]) -> Iterable[KeyT]:
+        return self._read(texts)[0]
 
     def note_idle(self) -> None:
         self.wants_turn = False
@@ -252,7 +260,7 @@ class FleetSource(Generic[KeyT, AnswerT]):
         # What was learned so long ago is no news, even if it is true: somebody may have kept the message.
         if told is not None and told.fence >= self.queue.seen - _MOST_FENCES_BEHIND:
             self.worker.turns.hear_member(told.process)
-            self.worker.announcements.heard(told.texts)
+            self.worker.announcements.heard(told.keys)
             self.told += self._asker.hear(told.outcomes)
             self.worker.poke()
 

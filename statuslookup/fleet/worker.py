@@ -7,9 +7,10 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from typing import Final
+from typing import Final, Generic
 
 from .._clock import Clock
+from .._model import KeyT
 from ..errors import FleetError
 from .announcements import Announcements, Changes
 from .errands import Owner, Report, Turn
@@ -24,7 +25,7 @@ _RENEWALS_A_LEASE: Final = 4
 _SAY_ALL_AGAIN_AFTER: Final = 5.0
 
 
-class Worker:
+class Worker(Generic[KeyT]):
     """Makes one call at a time, and each when it is due; its task ends when there is nothing to do.
 
     - Reports go first: what was learned must be known before anything is asked anew.
@@ -37,7 +38,7 @@ class Worker:
         self,
         link: Link,
         queue: SharedQueue,
-        owner: Owner,
+        owner: Owner[KeyT],
         pacer: SharedPacer,
         *,
         clock: Clock,
@@ -51,7 +52,7 @@ class Worker:
         self._clock = clock
         self._loop = loop
         self.turns = Turns(queue.process, random)
-        self.announcements = Announcements()
+        self.announcements: Announcements[KeyT] = Announcements()
         self._waiting: deque[Turn] = deque()
         self._reports: deque[Report] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -240,12 +241,13 @@ class Worker:
             self._said_all_at = now
         changes = self._changes()
         self._has_news = False
+        text = self._owner.text
         reply = await self._queue.take(
             self._pacer.terms(now),
             ANNOUNCE if turn is None else turn.most,
-            first=changes.first,
-            bulk=changes.bulk,
-            gone=changes.gone,
+            first=list(map(text, changes.first)),
+            bulk=list(map(text, changes.bulk)),
+            gone=list(map(text, changes.gone)),
         )
         self.announcements.said(changes)
         self._called_at = now
@@ -255,9 +257,9 @@ class Worker:
         else:
             self._wait(reply, turn, now)
 
-    def _changes(self) -> Changes:
-        first: Sequence[str] = ()
-        bulk: Sequence[str] = ()
+    def _changes(self) -> Changes[KeyT]:
+        first: Sequence[KeyT] = ()
+        bulk: Sequence[KeyT] = ()
         if not self._owner.is_paused:
             first, bulk = self._owner.front()
         return self.announcements.changes(first, bulk, self._owner.wanted)
@@ -296,7 +298,7 @@ class Worker:
             await self._queue.done(report.fence, sent, told=report.told, back=report.back, payload=payload)
         except FleetError:
             # The slot has passed to others by now, who ask for these keys again.
-            self.announcements.withdraw([*report.told, *report.back])
+            self.announcements.withdraw(self._owner.keys_of([*report.told, *report.back]))
             raise
         if report.fence is not None:
             wait = 0.0 if sent is None else max(sent.pause, sent.freeze)
@@ -341,7 +343,7 @@ class Worker:
             if task is not None:
                 task.cancel()
             try:
-                await self._queue.leave(gone=self.announcements.all())
+                await self._queue.leave(gone=list(map(self._owner.text, self.announcements.all())))
             except FleetError:
                 # The lease ends by itself.
                 pass

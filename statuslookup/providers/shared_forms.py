@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from operator import attrgetter
+from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 from cattrs import Converter
 
-from .._model import DeliveryState
+from .._model import DeliveryState, Receipt
 from .fields import date, required
 
 ValueT = TypeVar("ValueT", bound=attrs.AttrsInstance)
@@ -20,10 +21,34 @@ def _read_state(name: Any, _: object) -> DeliveryState:
     return DeliveryState(name) if name in DeliveryState.__members__ else DeliveryState.UNKNOWN
 
 
-_converter = Converter(omit_if_default=True, detailed_validation=False)
-_converter.register_unstructure_hook(datetime, datetime.isoformat)
+_converter = Converter(detailed_validation=False)
 _converter.register_structure_hook(datetime, _read_date)
 _converter.register_structure_hook(DeliveryState, _read_state)
+
+
+def _writer(cls: type[ValueT]) -> Callable[[ValueT], Any]:
+    # A converter, which looks up what each field is, would take three times as long.
+    fields = attrs.fields(cls)
+    names = [field.name for field in fields]
+    dates = [field.name for field in fields if datetime in get_args(field.type)]
+    lists = [field.name for field in fields if get_origin(field.type) is tuple]
+    values_of = attrgetter(*names)
+
+    def write(value: ValueT) -> Any:
+        written = {name: each for name, each in zip(names, values_of(value), strict=True) if each is not None}
+        for name in dates:
+            if name in written:
+                written[name] = written[name].isoformat()
+        for name in lists:
+            written[name] = [
+                _write_receipt(each) if type(each) is Receipt else each for each in written[name]
+            ]
+        return written
+
+    return write
+
+
+_write_receipt = _writer(Receipt)
 
 
 def shared_forms(cls: type[ValueT]) -> tuple[Callable[[ValueT], Any], Callable[[Any], ValueT]]:
@@ -31,7 +56,7 @@ def shared_forms(cls: type[ValueT]) -> tuple[Callable[[ValueT], Any], Callable[[
 
     Fields that are not known here, as those of another release, are ignored.
     """
-    write = cast("Callable[[ValueT], Any]", _converter.unstructure)
+    write = _writer(cls)
     structure = _converter.structure
 
     def read(value: Any) -> ValueT:

@@ -13,8 +13,8 @@ def everything(texts: Iterable[str]) -> set[str]:
     return set(texts)
 
 
-def said(*first: str, bulk: tuple[str, ...] = ()) -> Announcements:
-    announcements = Announcements()
+def said(*first: str, bulk: tuple[str, ...] = ()) -> Announcements[str]:
+    announcements: Announcements[str] = Announcements()
     announcements.said(Changes(first=list(first), bulk=list(bulk)))
     return announcements
 
