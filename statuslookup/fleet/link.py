@@ -178,6 +178,8 @@ def checked(redis: object) -> RedisClient:
             "lend a client of redis.asyncio, or pass a URL, not"
             f" {type(redis).__module__}.{type(redis).__name__}"
         )
+    if not hasattr(redis, "pubsub"):
+        raise TypeError("a RedisCluster of this release of redis-py cannot subscribe: install a newer one")
     encoder: Any = redis.get_encoder()
     if encoder.decode_responses:
         raise ValueError("what a fleet sends is no text: lend it a client without decode_responses=True")

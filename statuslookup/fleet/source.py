@@ -252,8 +252,8 @@ class FleetSource(Generic[KeyT, AnswerT]):
 
     # --- what is heard --------------------------------------------------------------------------------
 
-    def hear_turn(self, *, is_free: bool, process: int, seconds: float) -> None:
-        self.worker.hear_turn(is_free=is_free, process=process, seconds=seconds)
+    def hear_turn(self, *, is_free: bool, process: int, seconds: float, beside: float) -> None:
+        self.worker.hear_turn(is_free=is_free, process=process, seconds=seconds, beside=beside)
 
     def hear_outcomes(self, payload: bytes) -> None:
         told = self._messages.read(payload, self._asker.queued)
