@@ -165,7 +165,7 @@ class Fleet(RuleBasedStateMachine):
             if is_sent:
                 # Late or not: by now it was counted.
                 request.ends_at = self.now + 0.01
-            elif request.ends_at == math.inf:
+            else:
                 self.slots.unsent(fence)
         self.queue.told(member.process, set(told))
         self.queue.give_back(member.process, set(back))
