@@ -210,7 +210,7 @@ def test_scripts_do_what_the_model_does(shared_server: RedisServer, pytestconfig
         pass
 
     OnServer.url = shared_server.url
-    examples = pytestconfig.getoption("chaos") // 250
+    examples = pytestconfig.getoption("chaos") // 400
     run_state_machine_as_test(
         OnServer,
         settings=settings(
