@@ -52,7 +52,7 @@ class Bench:
         """The name of each script that ran, in order; empty for those that are not measured."""
         self.spent: dict[str, list[float]] = {}
 
-    def member(self, lease: float = 600.0) -> SharedQueue:
+    def member(self, lease: float = 60.0) -> SharedQueue:
         return SharedQueue(self._link, self._identity, Nobody(), lease=lease)
 
     async def step(self, name: str, call: Awaitable[Any]) -> Any:
