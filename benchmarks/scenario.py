@@ -22,6 +22,8 @@ Runs: TypeAlias = Mapping[str, Sequence[Figures]]
 """For each contender its rounds; the same place in two lists is the same round."""
 
 OURS: Final = "statuslookup"
+FAST: Final = "msgspec"
+"""What the extra ``fast`` installs; only contenders that need it have it."""
 
 
 @frozen(kw_only=True)

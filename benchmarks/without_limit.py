@@ -9,8 +9,19 @@ import httpx
 from statuslookup import CustomId
 
 from .ours import Client, Floor, ask_get_many, ask_stream, by_floor, by_statuslookup, new_client
-from .peers import AIODATALOADER, BY_GET, DISPATCHER, MAX_BATCH, PACKAGES, STRAWBERRY, WAYS, Get, Way
-from .scenario import OURS, Contender, Figures, Job, Scenario, Target, check, timed
+from .peers import (
+    AIODATALOADER,
+    BARE_DISPATCHER,
+    BY_GET,
+    DISPATCHER,
+    MAX_BATCH,
+    PACKAGES,
+    STRAWBERRY,
+    WAYS,
+    Get,
+    Way,
+)
+from .scenario import FAST, OURS, Contender, Figures, Job, Scenario, Target, check, timed
 from .server import CUSTOM_ID, item
 
 FLOOR: Final = "the floor: a loop over httpx"
@@ -18,6 +29,7 @@ FLOOR_WITH_FUTURES: Final = "the floor with a future each"
 GET_MANY: Final = "statuslookup, `get_many`"
 STREAM: Final = "statuslookup, `stream`"
 BEFORE: Final = "{} before"
+WITH_FAST: Final = "{} with the extra `fast`"
 _MOST_COROUTINES: Final = 10_000
 _TIMES: Final = 5
 
@@ -81,7 +93,10 @@ def _floor(job: Job) -> Figures:
 
 
 def _ways(asked: Asked, *peers: str) -> Mapping[str, Contender]:
-    found = {OURS: Contender(asking(by_statuslookup, asked))}
+    found = {
+        OURS: Contender(asking(by_statuslookup, asked)),
+        WITH_FAST.format(OURS): Contender(asking(by_statuslookup, asked), FAST),
+    }
     for peer in peers:
         share = 50 if peer == BY_GET else 1
         found[peer] = Contender(asking(WAYS[peer], asked, share=share), PACKAGES.get(peer, ""))
@@ -143,7 +158,7 @@ DISTINCT: Final = Scenario(
     title="Distinct keys, no limit",
     text="Each message is asked for once, by 10,000 coroutines that ask for one after another, ten each.",
     contenders={
-        **_ways(distinct, DISPATCHER, AIODATALOADER, STRAWBERRY, BY_GET),
+        **_ways(distinct, DISPATCHER, BARE_DISPATCHER, AIODATALOADER, STRAWBERRY, BY_GET),
         FLOOR_WITH_FUTURES: Contender(asking(by_floor, distinct)),
         FLOOR: Contender(_floor),
         BEFORE.format(OURS): Contender(asking(by_statuslookup, distinct), is_before=True),
@@ -153,13 +168,13 @@ CUSTOM_IDS: Final = Scenario(
     name="custom-ids",
     title="The same by customId",
     text="As above, by customId instead of id.",
-    contenders=_ways(custom_ids, DISPATCHER, AIODATALOADER, STRAWBERRY),
+    contenders=_ways(custom_ids, DISPATCHER, BARE_DISPATCHER, AIODATALOADER, STRAWBERRY),
 )
 FIVE_AT_ONCE: Final = Scenario(
     name="five-at-once",
     title="Each key five times, at once",
     text="Five coroutines ask for a message in the same moment: it should be sent once.",
-    contenders=_ways(five_at_once, DISPATCHER, AIODATALOADER, STRAWBERRY),
+    contenders=_ways(five_at_once, DISPATCHER, BARE_DISPATCHER, AIODATALOADER, STRAWBERRY),
 )
 FIVE_FAR_APART: Final = Scenario(
     name="five-far-apart",
@@ -175,6 +190,8 @@ BULK: Final = Scenario(
     contenders={
         GET_MANY: Contender(_bulk(ask_get_many)),
         STREAM: Contender(_bulk(ask_stream)),
+        WITH_FAST.format(GET_MANY): Contender(_bulk(ask_get_many), FAST),
+        WITH_FAST.format(STREAM): Contender(_bulk(ask_stream), FAST),
         DISPATCHER: Contender(_gathered(WAYS[DISPATCHER])),
         AIODATALOADER: Contender(_gathered(WAYS[AIODATALOADER]), PACKAGES[AIODATALOADER]),
         BEFORE.format(GET_MANY): Contender(_bulk(ask_get_many), is_before=True),
@@ -189,6 +206,7 @@ FROM_MEMORY: Final = Scenario(
     contenders={
         OURS: Contender(_from_memory(by_statuslookup)),
         DISPATCHER: Contender(_from_memory(WAYS[DISPATCHER])),
+        BARE_DISPATCHER: Contender(_from_memory(WAYS[BARE_DISPATCHER])),
         AIODATALOADER: Contender(_from_memory(WAYS[AIODATALOADER]), PACKAGES[AIODATALOADER]),
         STRAWBERRY: Contender(_from_memory(WAYS[STRAWBERRY]), PACKAGES[STRAWBERRY]),
         FLOOR_WITH_FUTURES: Contender(_from_memory(by_floor)),

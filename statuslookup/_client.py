@@ -156,30 +156,31 @@ class StatusClient(Generic[KeyT, AnswerT]):
         _refuse_one_key(keys)
         if isinstance(keys, AsyncIterable):
             raise TypeError("keys is a list of keys: for keys that come by async for, use stream")
-        check = self._provider.check
-        wanted = dict.fromkeys(check(key) for key in keys)
-        statuses: dict[KeyT, AnswerT | None] = {}
+        # In the keys' order; where the value is still this list, nothing is known yet.
+        unknown: list[Any] = []
+        statuses: dict[Any, Any] = dict.fromkeys(map(self._provider.check, keys), unknown)
         errors: dict[KeyT, StatusLookupError] = {}
         refusal: StatusLookupError | None = None
-        async with aclosing(self._outcomes_of(wanted, timeout)) as batches:
+        async with aclosing(self._outcomes_of(statuses, timeout)) as batches:
             async for outcomes in batches:
                 for key, outcome in outcomes:
+                    if not isinstance(outcome, StatusLookupError):
+                        statuses[key] = outcome
+                        continue
                     if isinstance(outcome, ClosedError):
                         # A copy, because its traceback leads here, and from here to what was taken.
                         raise outcome.fresh()
-                    if isinstance(outcome, StatusLookupError):
-                        errors[key] = outcome
-                        if outcome.ends_all:
-                            refusal = outcome
-                    else:
-                        statuses[key] = outcome
+                    errors[key] = outcome
+                    if outcome.ends_all:
+                        refusal = outcome
                 if refusal is not None:
-                    unasked = [key for key in wanted if key not in statuses and key not in errors]
+                    unasked = [key for key in statuses if statuses[key] is unknown and key not in errors]
                     errors |= {key: refusal.fresh() for key in unasked}
                     break
         if errors:
-            raise IncompleteError(statuses, errors)
-        return {key: statuses[key] for key in wanted}
+            found = {key: status for key, status in statuses.items() if key not in errors}
+            raise IncompleteError(found, errors)
+        return statuses
 
     @overload
     def stream(

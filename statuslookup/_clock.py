@@ -45,7 +45,11 @@ class SystemClock:
     def call_later(delay: float, callback: Callable[..., object], *arguments: Any) -> Timer:
         # In a context of its own, because a timer may set the next one for as long as there is work: whatever
         # the first caller's context holds would live as long.
-        return asyncio.get_running_loop().call_later(delay, callback, *arguments, context=Context())
+        loop = asyncio.get_running_loop()
+        if not delay:
+            # It need not find its place among the timers.
+            return loop.call_soon(callback, *arguments, context=Context())
+        return loop.call_later(delay, callback, *arguments, context=Context())
 
 
 SYSTEM_CLOCK = SystemClock()

@@ -35,6 +35,7 @@ FLOORS = {
 HOMES = {
     "httpx": {"_http"},
     "cattrs": {"providers"},
+    "msgspec": {"providers"},
     "starlette": {"sandbox"},
     "uvicorn": {"sandbox"},
     "click": {"cli"},
@@ -114,7 +115,7 @@ def test_of_the_command_line_only_the_table_needs_no_extra() -> None:
 
 
 def test_the_package_imports_no_extra() -> None:
-    extras = {"click", "rich", "starlette", "uvicorn", "redis", "pytest", "respx"}
+    extras = {"click", "rich", "msgspec", "starlette", "uvicorn", "redis", "pytest", "respx"}
     extras |= {"fastapi", "opentelemetry", "prometheus_client"}
     # httpx imports click and rich for a command line of its own where they are installed.
     program = (

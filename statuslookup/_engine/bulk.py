@@ -126,9 +126,13 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         deadline = self._open.pop(key)
         if deadline is not None:
             deadline.discard(key)
-        for _ in range(1 + (self._repeats.pop(key, 0) if self._repeats else 0)):
-            own = outcome.fresh() if isinstance(outcome, StatusLookupError) else outcome
-            self._outcomes.append((key, own))
+        times = 1 + self._repeats.pop(key, 0) if self._repeats else 1
+        if isinstance(outcome, StatusLookupError):
+            self._outcomes += [(key, outcome.fresh()) for _ in range(times)]
+        elif times == 1:
+            self._outcomes.append((key, outcome))
+        else:
+            self._outcomes += [(key, outcome)] * times
         if self._listeners:
             self.notify()
 

@@ -7,7 +7,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Generic, cast
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from .._clock import Clock, Timer
 from .._http import Progress
@@ -211,7 +211,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         try:
             response = await self._send(request, progress)
             self.rejections += response.status_code == 429
-            reply = evolve(response, follows_success=self._had_success)
+            reply = _after_success(response) if self._had_success else response
             self._had_success |= response.is_success
         except ProviderError as error:
             reply = error
@@ -264,12 +264,13 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         if not told:
             return
         verdict: Verdict[KeyT, AnswerT] = Verdict()
-        failed = [
-            (open_key, outcome)
-            for open_key in batch.open_keys
-            if isinstance(outcome := told.get(open_key.key), StatusLookupError)
-        ]
-        if failed:
+        # By the kinds, because most replies have no error, and many outcomes of one kind.
+        if any(issubclass(kind, StatusLookupError) for kind in set(map(type, told.values()))):
+            failed = [
+                (open_key, outcome)
+                for open_key in batch.open_keys
+                if isinstance(outcome := told.get(open_key.key), StatusLookupError)
+            ]
             # The exchange may go on with its own dict.
             told = dict(told)
             verdict = judge(failed, told, self._retry)
@@ -370,6 +371,17 @@ class _Run:
     progress: Progress = field(factory=Progress)
     exchange: Exchange[Any, Any] | None = None
     is_cancelled: bool = False
+
+
+def _after_success(response: Response) -> Response:
+    # By hand, because attrs' evolve takes six times as long.
+    return Response(
+        response.status_code,
+        response.content,
+        response.retry_after,
+        opened_connection=response.opened_connection,
+        follows_success=True,
+    )
 
 
 def _cut_off() -> ClosedError:

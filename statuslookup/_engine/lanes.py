@@ -1,6 +1,7 @@
 """Which keys go next: lanes in which they queue, and batches that are sealed together."""
 
 import asyncio
+from asyncio import Future
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -77,6 +78,11 @@ class OpenKey(Generic[KeyT, AnswerT]):
         waiter, others = self.waiter, self._others
         # Waiters and batches lead back here: without a cycle, nothing waits for the garbage collector.
         self.waiter = self._others = self.batch = None
+        if others is None and isinstance(waiter, Future) and not isinstance(outcome, StatusLookupError):
+            # What nearly every key comes to.
+            if not waiter.done():
+                waiter.set_result(outcome)
+            return 1
         if waiter is not None:
             _hand(waiter, self.key, outcome)
         if others is None:
@@ -123,15 +129,12 @@ class Lane(Generic[KeyT, AnswerT]):
         # The lanes that hold something, the next one first; this one keeps its own place in it.
         self._turns = turns
 
-    def append(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
-        self._queue.append(open_key)
-        self._note_more(open_key)
-
-    def appendleft(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
-        self._queue.appendleft(open_key)
-        self._note_more(open_key)
-
-    def _note_more(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
+    def append(self, open_key: OpenKey[KeyT, AnswerT], *, is_first: bool = False) -> None:
+        """Queue the key after all others, or before them."""
+        if is_first:
+            self._queue.appendleft(open_key)
+        else:
+            self._queue.append(open_key)
         open_key.is_queued = True
         self.length += 1
         if self._turns is not None:
@@ -158,13 +161,12 @@ class Lane(Generic[KeyT, AnswerT]):
         taken = min(most, self.length)
         if not taken:
             return
-        left = taken
-        while left:
+        end = len(batch) + taken
+        while len(batch) < end:
             open_key = queue.popleft()
             if open_key.is_queued:
                 open_key.is_queued = False
                 batch.append(open_key)
-                left -= 1
         self.length -= taken
         if not self.length:
             queue.clear()
@@ -254,13 +256,9 @@ class Lanes(Generic[KeyT, AnswerT]):
         lane.on_capacity = None
         del self._others[lane]
 
-    def add(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
-        open_key.lane.append(open_key)
-        self.queued += 1
-
     def add_first(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
         """Queue the key before all others of its lane."""
-        open_key.lane.appendleft(open_key)
+        open_key.lane.append(open_key, is_first=True)
         self.queued += 1
 
     def drop(self, open_key: OpenKey[KeyT, AnswerT]) -> None:

@@ -45,7 +45,8 @@ class OpenKeys(Generic[KeyT, AnswerT]):
         open_key = self._open.get(key)
         if open_key is None:
             open_key = self._open[key] = OpenKey(key, lane, waiter)
-            self._lanes.add(open_key)
+            lane.append(open_key)
+            self._lanes.queued += 1
             return
         self.coalesced += 1
         if open_key.add(waiter, lane) or (lane is self._lanes.first and open_key.lane is not lane):
@@ -78,15 +79,13 @@ class OpenKeys(Generic[KeyT, AnswerT]):
         self, batch: Batch[KeyT, AnswerT], outcomes: Mapping[KeyT, AnswerT | StatusLookupError | None]
     ) -> None:
         """Take the keys that have an outcome out of the batch, and hand the outcomes to their waiters."""
-        left: list[OpenKey[KeyT, AnswerT]] = []
-        settled = self._settled
-        is_idle = not settled
-        for open_key in batch.open_keys:
-            key = open_key.key
-            if key in outcomes:
-                settled.append((open_key, outcomes[key]))
-            else:
-                left.append(open_key)
+        keys, open_keys, left = batch.keys(), batch.open_keys, []
+        if not all(map(outcomes.__contains__, keys)):
+            left = [open_key for open_key in open_keys if open_key.key not in outcomes]
+            open_keys = [open_key for open_key in open_keys if open_key.key in outcomes]
+            keys = [key for key in keys if key in outcomes]
+        is_idle = not self._settled
+        self._settled.extend(zip(open_keys, map(outcomes.__getitem__, keys), strict=True))
         batch.open_keys = left
         if is_idle:
             self._hand_out()
@@ -97,9 +96,10 @@ class OpenKeys(Generic[KeyT, AnswerT]):
         try:
             while settled and woken < _MOST_WOKEN_A_TURN:
                 open_key, outcome = settled.popleft()
+                key = open_key.key
                 # After ``close`` the key may have been asked for anew, by an open key of its own.
-                if is_open.get(open_key.key) is open_key:
-                    del is_open[open_key.key]
+                if is_open.get(key) is open_key:
+                    del is_open[key]
                     woken += open_key.settle(outcome)
         finally:
             if settled:

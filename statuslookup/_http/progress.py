@@ -35,54 +35,61 @@ class Progress:
 
 
 class Steps:
-    """Moves a request's progress and its two timeouts by what httpcore tells of its steps.
+    """Moves a request's progress and its timeout by what httpcore tells of its steps.
 
-    The time to read counts from the request, not before. Nothing counts while anything connects, be it after
-    a proxy's own answer: httpcore has timeouts of its own there. A step's name begins with the part that
-    takes it. A step's end changes nothing, because it is also told when time has run out.
+    The time to begin counts until the request is sent, and then the time to read. Nothing counts while
+    anything connects, be it after a proxy's own answer: httpcore has timeouts of its own there. A step's
+    name begins with the part that takes it. A step's end changes nothing, because it is also told when time
+    has run out.
     """
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         # asyncio's, because anyio's keeps a task that was left in the middle, and its loop, for good.
-        self.beginning = asyncio.timeout(_BEGIN_WITHIN)
-        self.reading = asyncio.timeout(None)
+        self.timeout = asyncio.timeout(_BEGIN_WITHIN)
+        self._is_reading = False
         self._proxied: Any = None
 
     async def take(self, event: str, info: dict[str, Any]) -> None:
         """Follow one step; this is the request's extension ``trace``."""
+        if event.endswith(".complete"):
+            return
         if event.endswith(".send_request_headers.started"):
             # CONNECT asks a proxy for the way to the server.
             if info["request"].method != b"CONNECT":
                 self._progress._goes_on()
         elif event.endswith(".receive_response_headers.started"):
-            self.beginning.reschedule(None)
-            _count_from_now(self.reading, _READ_WITHIN)
+            self._count_reading()
         elif event == "socks.setup_socks5_connection.started":
             # The exception: httpcore reads a SOCKS proxy's answers without any timeout.
             self._proxied = info["stream"]
-            _count_from_now(self.beginning, _BEGIN_WITHIN)
-        elif event == "socks.setup_socks5_connection.failed" and self.beginning.expired():
+            self._count_from_now(_BEGIN_WITHIN)
+        elif event == "socks.setup_socks5_connection.failed" and self.timeout.expired():
             # httpcore does not close the socket, and keeps its place in the pool unless an Exception comes.
             await self._proxied.aclose()
             raise TimeoutError
         elif event.endswith(".started") and not event.startswith("http"):
             self._progress.is_connecting = True
-            self.beginning.reschedule(None)
-            self.reading.reschedule(None)
+            self._is_reading = False
+            self.timeout.reschedule(None)
 
     def has_begun(self) -> None:
         """Note that the response has begun, for transports that do not tell their steps."""
         self._progress._goes_on()
-        if self.reading.when() is None:
-            _count_from_now(self.reading, _READ_WITHIN)
+        if not self._is_reading:
+            self._count_reading()
 
     def what_took_too_long(self) -> str | None:
-        """Say which of the two timeouts has passed; ``None`` if neither has."""
-        if self.beginning.expired():
-            return f"the request was held up for {_BEGIN_WITHIN:g} s before it could be answered"
-        return f"the answer was not read within {_READ_WITHIN:g} s" if self.reading.expired() else None
+        """Say which time has passed; ``None`` if none has."""
+        if not self.timeout.expired():
+            return None
+        if self._is_reading:
+            return f"the answer was not read within {_READ_WITHIN:g} s"
+        return f"the request was held up for {_BEGIN_WITHIN:g} s before it could be answered"
 
+    def _count_reading(self) -> None:
+        self._is_reading = True
+        self._count_from_now(_READ_WITHIN)
 
-def _count_from_now(timeout: asyncio.Timeout, seconds: float) -> None:
-    timeout.reschedule(asyncio.get_running_loop().time() + seconds)
+    def _count_from_now(self, seconds: float) -> None:
+        self.timeout.reschedule(asyncio.get_running_loop().time() + seconds)

@@ -41,6 +41,7 @@ class Sender:
         self._owns_transport = transport is None
         self._library = library_of(self._transport)
         self._wall_time = wall_time
+        self._search: tuple[str, Any] = "", None
 
     async def send(self, request: Request, progress: Progress) -> Response:
         """Return the provider's answer, whatever its status, or raise a ``ProviderError`` if it has none.
@@ -73,9 +74,8 @@ class Sender:
     async def _exchange(self, request: Request, progress: Progress) -> Response:
         steps = Steps(progress)
         try:
-            async with steps.reading:
-                async with steps.beginning:
-                    response = await self._begin(request, steps)
+            async with steps.timeout:
+                response = await self._begin(request, steps)
                 steps.has_begun()
                 content = await self._content(response, request.most_bytes)
         except TimeoutError:
@@ -94,14 +94,24 @@ class Sender:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "statuslookup"}
         if request.content is not None:
             headers["Content-Type"] = "application/json"
-        query = f"?{request.query}" if request.query else ""
         return self._library.Request(
             request.method,
-            self._base_url + self._with_secret(request.path) + query,
+            self._url(request),
             headers=headers | self._authorization(request),
             content=request.content,
             extensions={"timeout": _TIMEOUTS.copy(), "trace": steps.take},
         )
+
+    def _url(self, request: Request) -> Any:
+        if request.content is None or request.query or PLACEHOLDER in request.path:
+            query = f"?{request.query}" if request.query else ""
+            return self._base_url + self._with_secret(request.path) + query
+        # What is asked for is in the content, so the URL is nearly always that of the request before.
+        path, url = self._search
+        if path != request.path:
+            url = self._library.URL(self._base_url + request.path)
+            self._search = request.path, url
+        return url
 
     def _authorization(self, request: Request) -> dict[str, str]:
         if request.authorization is None:

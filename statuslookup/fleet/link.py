@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
 from typing import Any, Final, TypeAlias
 
@@ -85,10 +85,14 @@ class Link:
 
         The caller sees to it that this is not cancelled: ``start`` does.
         """
+        return await self.attempt(self._evaluate(script, keys, arguments))
+
+    async def attempt(self, call: Awaitable[Any]) -> Any:
+        """Await a call of the client; what Redis refuses, or that it is away, raises ``FleetError``."""
         problem: FleetError
         try:
             async with asyncio.timeout(self.timeout):
-                reply = await self._evaluate(script, keys, arguments)
+                reply = await call
         except Exception as error:
             if not is_redis_error(error):
                 raise
@@ -178,6 +182,8 @@ def checked(redis: object) -> RedisClient:
             "lend a client of redis.asyncio, or pass a URL, not"
             f" {type(redis).__module__}.{type(redis).__name__}"
         )
+    if not hasattr(redis, "pubsub"):
+        raise TypeError("a RedisCluster of this release of redis-py cannot subscribe: install a newer one")
     encoder: Any = redis.get_encoder()
     if encoder.decode_responses:
         raise ValueError("what a fleet sends is no text: lend it a client without decode_responses=True")

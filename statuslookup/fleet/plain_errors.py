@@ -64,7 +64,7 @@ def of_plain_form(value: Any) -> StatusLookupError:
     cls = _SHARED.get(str(value.get("class"))) if isinstance(value, dict) else None
     if cls is None or not isinstance(text := value.get("text"), str):
         raise ValueError("the plain form of an error is of no class that is known")
-    facts = {name: value.get(name) for name in _facts_of(cls)}
+    facts: dict[str, Any] = {name: value.get(name) for name in _facts_of(cls)}
     if not all(type(fact) in _KINDS[name] for name, fact in facts.items()):
         raise ValueError(f"the plain form of a {cls.__name__} lacks something")
     if "problems" in facts:

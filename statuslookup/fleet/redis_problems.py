@@ -1,5 +1,6 @@
 """What Redis's errors mean for a fleet, in words that hold no password and no user."""
 
+import re
 import ssl
 from typing import Final
 
@@ -12,20 +13,23 @@ from ..errors import FleetError
 _PASSING: Final = (exceptions.ClusterDownError, exceptions.TryAgainError)
 _MAY_PASS: Final = (
     "BUSY",
+    "CLUSTERDOWN",
     "LOADING",
+    "MASTERDOWN",
     "MISCONF",
     "NOREPLICAS",
     "OOM",
     "READONLY",
+    "TRYAGAIN",
     "UNBLOCKED",
 )
+_WITHIN_SCRIPT: Final = re.compile(r"\d: -?([A-Z]+) ")
 
 
 def problem_of(error: BaseException, where: str) -> FleetError:
     """Return what an error of redis-py means; ``where`` names Redis by host, port and database."""
-    if isinstance(error, exceptions.AuthenticationError | exceptions.AuthorizationError) or _says(
-        error, "WRONGPASS", "NOAUTH"
-    ):
+    refusals = exceptions.AuthenticationError | exceptions.AuthorizationError
+    if isinstance(error, refusals) or _says(error, "WRONGPASS", "NOAUTH"):
         return FleetError(f"Redis at {where} refused the user or the password of its URL")
     if isinstance(error, exceptions.NoPermissionError) or _says(error, "NOPERM"):
         return FleetError(
@@ -38,14 +42,12 @@ def problem_of(error: BaseException, where: str) -> FleetError:
         if _is_distrust(error):
             return FleetError(f"the certificate of Redis at {where} cannot be verified")
         return FleetError(f"Redis at {where} cannot be reached: {_reason(error)}", is_transient=True)
-    if isinstance(error, exceptions.AskError):
+    if isinstance(error, exceptions.AskError) or _says(error, "MOVED", "ASK"):
         return FleetError(f"Redis at {where} is part of a cluster: lend the fleet a RedisCluster")
-    if isinstance(error, _PASSING):
-        return FleetError(f"Redis at {where} is not ready: it is failing over", is_transient=True)
     if isinstance(error, exceptions.ResponseError):
-        if _says(error, *_MAY_PASS):
+        if isinstance(error, _PASSING) or _says(error, *_MAY_PASS):
             return FleetError(f"Redis at {where} is not ready: {_first_word(error)}", is_transient=True)
-        if _says(error, "WRONGTYPE") or "WRONGTYPE" in str(error):
+        if _says(error, "WRONGTYPE"):
             return FleetError(
                 f"Redis at {where} holds something else under statuslookup:*; give the fleet a database of"
                 " its own, or delete those keys"
@@ -67,13 +69,16 @@ def _says(error: BaseException, *words: str) -> bool:
 
 
 def _first_word(error: BaseException) -> str:
-    # redis-py takes the code away where it has a class of its own for it, but not within a script's error.
-    text = str(error)
+    """Return the code of an error, also where redis-py or a script of Redis 6 has put it elsewhere."""
     if isinstance(error, exceptions.ReadOnlyError):
         return "READONLY"
     if isinstance(error, exceptions.OutOfMemoryError):
         return "OOM"
-    return text.split(" ", 1)[0].lstrip("-")
+    if isinstance(error, _PASSING):
+        return "it is failing over"
+    text = str(error)
+    within = _WITHIN_SCRIPT.search(text) if text.startswith("Error running script") else None
+    return text.split(" ", 1)[0].lstrip("-") if within is None else within[1]
 
 
 def _is_distrust(error: BaseException | None) -> bool:

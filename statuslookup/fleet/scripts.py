@@ -5,7 +5,7 @@ from importlib.resources import files
 
 from attrs import field, frozen
 
-_FOLDER = files(__package__) / "lua"
+_FOLDER = files("statuslookup.fleet") / "lua"
 
 
 @frozen

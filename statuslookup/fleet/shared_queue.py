@@ -21,6 +21,7 @@ FOLLOW_UP: Final = -1
 """As ``most``: the slot without keys, for a further request of an exchange."""
 
 _MOST_FENCE: Final = 2**53
+_to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 _LATE_AFTER: Final = 0.75
 
 Why: TypeAlias = Literal["busy", "paced", "forgotten", "pace", "idle", "ready"]
@@ -103,8 +104,11 @@ class _Held:
 class Hearer(Protocol):
     """Who hears what the other processes say; nothing here may raise."""
 
-    def hear_turn(self, *, is_free: bool, process: int, seconds: float) -> None:
-        """Take note that a process took the slot, or gave it back: then it can be had in so many seconds."""
+    def hear_turn(self, *, is_free: bool, process: int, seconds: float, beside: float) -> None:
+        """Take note that a process took the slot, or gave it back.
+
+        It can be had alone in so many ``seconds``, if it is free, and ``beside`` others in so many.
+        """
 
     def hear_outcomes(self, payload: bytes) -> None:
         """Take what came on the account's channel: not to be believed before its signature is checked."""
@@ -184,13 +188,16 @@ class SharedQueue:
     def _hear_turn(self, message: bytes) -> None:
         try:
             what, *numbers = message[:200].decode("ascii").split(" ")
-            fence, process, milliseconds = map(int, numbers)
+            # A later release may say more: all share this channel.
+            fence, process, beside, alone = map(int, numbers[:4])
         except ValueError:
             # Nobody of ours says such things.
             return
-        if what in ("taken", "free") and 0 <= fence < _MOST_FENCE and milliseconds >= 0:
+        if what in ("taken", "free") and 0 <= fence < _MOST_FENCE and min(beside, alone) >= 0:
             self._seen = max(self._seen, fence)
-            self._hearer.hear_turn(is_free=what == "free", process=process, seconds=milliseconds / 1000)
+            self._hearer.hear_turn(
+                is_free=what == "free", process=process, seconds=alone / 1000, beside=beside / 1000
+            )
 
     def reconnected(self) -> None:
         self._hearer.reconnected()
@@ -333,7 +340,7 @@ class SharedQueue:
 
     async def _run(self, script: Script, ask: dict[str, Any], *arguments: str | bytes) -> Any:
         names = {"process": self.process, "turns": self._identity.turns, "outcomes": self._identity.outcomes}
-        text = json.dumps({**ask, **names}, ensure_ascii=False).encode()
+        text = _to_json({**ask, **names}).encode()
         reply = await self._link.run(script, self._keys, text, *arguments)
         return None if reply is None else json.loads(reply)
 

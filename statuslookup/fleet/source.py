@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
@@ -27,30 +28,41 @@ logger = logging.getLogger("statuslookup")
 _MOST_FENCES_BEHIND: Final = 100
 
 
-class NotedLanes(Lanes[KeyT, AnswerT]):
-    """Lanes that say when a key came, changed its lane or left."""
+class NotedLane(Lane[KeyT, AnswerT]):
+    """A lane that says when a key came or left."""
 
-    def __init__(self, note: Callable[[], None]) -> None:
-        super().__init__()
+    __slots__ = ("_note",)
+
+    def __init__(
+        self,
+        note: Callable[[], None],
+        on_capacity: Callable[[], object] | None = None,
+        turns: "OrderedDict[Lane[KeyT, AnswerT], None] | None" = None,
+    ) -> None:
+        super().__init__(on_capacity, turns)
         self._note = note
 
-    def add(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
-        # As the other does, without a call more: every key of a client comes this way.
-        open_key.lane.append(open_key)
-        self.queued += 1
-        self._note()
-
-    def add_first(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
-        super().add_first(open_key)
+    def append(self, open_key: OpenKey[KeyT, AnswerT], *, is_first: bool = False) -> None:
+        super().append(open_key, is_first=is_first)
         self._note()
 
     def drop(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
         super().drop(open_key)
         self._note()
 
-    def move(self, open_key: OpenKey[KeyT, AnswerT], lane: Lane[KeyT, AnswerT]) -> None:
-        super().move(open_key, lane)
-        self._note()
+
+class NotedLanes(Lanes[KeyT, AnswerT]):
+    """Lanes that say when a key came, changed its lane or left."""
+
+    def __init__(self, note: Callable[[], None]) -> None:
+        super().__init__()
+        self._note = note
+        self.first = NotedLane(note)
+
+    def open_lane(self, on_capacity: Callable[[], object]) -> Lane[KeyT, AnswerT]:
+        lane: Lane[KeyT, AnswerT] = NotedLane(self._note, on_capacity, self._turns)
+        self._others[lane] = None
+        return lane
 
 
 class SharedBatch(Batch[KeyT, AnswerT]):
@@ -252,8 +264,8 @@ class FleetSource(Generic[KeyT, AnswerT]):
 
     # --- what is heard --------------------------------------------------------------------------------
 
-    def hear_turn(self, *, is_free: bool, process: int, seconds: float) -> None:
-        self.worker.hear_turn(is_free=is_free, process=process, seconds=seconds)
+    def hear_turn(self, *, is_free: bool, process: int, seconds: float, beside: float) -> None:
+        self.worker.hear_turn(is_free=is_free, process=process, seconds=seconds, beside=beside)
 
     def hear_outcomes(self, payload: bytes) -> None:
         told = self._messages.read(payload, self._asker.queued)

@@ -45,10 +45,12 @@ class Turns:
         is_free = why in ("ready", "idle")
         self._alone_at = self._beside_at = -math.inf if is_free else now + seconds
 
-    def hear_turn(self, *, is_free: bool, process: int, seconds: float, lease: float, now: float) -> None:
-        """Take what is published: the slot is taken, or free and ready in so many seconds."""
+    def hear_turn(
+        self, *, is_free: bool, process: int, seconds: float, beside: float, lease: float, now: float
+    ) -> None:
+        """Take what is published: the slot is taken, or free, and can be had in so many seconds."""
         self._is_busy = not is_free
-        self._beside_at = now + seconds
+        self._beside_at = now + beside
         # Who says nothing any more is noticed by the calls that are made meanwhile.
         self._alone_at = now + seconds if is_free else now + lease + seconds
         self._last_sender = process

@@ -105,11 +105,12 @@ class Worker(Generic[KeyT]):
         self._reports.append(report)
         self.poke()
 
-    def hear_turn(self, *, is_free: bool, process: int, seconds: float) -> None:
+    def hear_turn(self, *, is_free: bool, process: int, seconds: float, beside: float) -> None:
         self.turns.hear_turn(
             is_free=is_free,
             process=process,
             seconds=seconds,
+            beside=beside,
             lease=self._queue.lease,
             now=self._clock.time(),
         )
@@ -301,7 +302,8 @@ class Worker(Generic[KeyT]):
             raise
         if report.fence is not None:
             wait = 0.0 if sent is None else max(sent.pause, sent.freeze)
-            self.hear_turn(is_free=True, process=self._queue.process, seconds=wait)
+            beside = min(wait, max(0.0, self._pacer.next_at - self._clock.time()))
+            self.hear_turn(is_free=True, process=self._queue.process, seconds=wait, beside=beside)
 
     # --- what goes wrong ------------------------------------------------------------------------------
 

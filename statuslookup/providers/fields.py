@@ -27,7 +27,12 @@ def _checked_integer(digits: str) -> int:
 
 
 _MOST_DIGITS = 500
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_checked_integer)
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+# It calls a function for each integer, so only a text that may have one that is too long is worth it: of so
+# many digits in a row, every 50th character is one, ten times in a row.
+_careful_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_checked_integer)
+_EVERY = 50
+_MAYBE_TOO_LONG = re.compile(f"[0-9]{{{_MOST_DIGITS // _EVERY}}}")
 
 # All that is strict JSON, up to what the providers' own documents show beside it: zeros that lead an integer,
 # and a comma that trails the last element. Each character has one way to be kept, and nothing is given back,
@@ -57,16 +62,17 @@ def decode(body: bytes | bytearray | memoryview | str, *, most_values: int = MOS
     ``ValueError``, whose text does not quote the body; so does a text with more than ``most_values`` values,
     before any of it is read.
     """
+    raw = body.encode(errors="surrogatepass") if isinstance(body, str) else bytes(body)
     try:
-        text = body if isinstance(body, str) else bytes(body).decode()
+        text = body if isinstance(body, str) else raw.decode()
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
     text = text.removeprefix("\ufeff")
-    # A comma or a bracket goes before each value but the first; a name and a text have two quotes each.
-    if sum(map(text.count, ",[{")) > most_values or text.count('"') > 4 * most_values:
+    if has_more_values(raw, most_values):
         raise ValueError(f"more than {most_values:,} values")
+    decoder = _careful_decoder if _MAYBE_TOO_LONG.search(text[::_EVERY]) else _decoder
     try:
-        return _decoder.decode(text)
+        return decoder.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except ValueError as error:
@@ -76,9 +82,18 @@ def decode(body: bytes | bytearray | memoryview | str, *, most_values: int = MOS
     # The documents show fewer than one deviation for two values.
     mended = _LENIENT.sub(_mended, text, count=max(10, most_values // 2))
     try:
-        return _decoder.decode(mended)
+        return _careful_decoder.decode(mended)
     except (ValueError, RecursionError):
         raise ValueError(problem) from None
+
+
+def has_more_values(raw: bytes, most_values: int) -> bool:
+    """Tell whether a JSON text has more values than that, before any of it is read."""
+    # All marks in one go, which settles it for nearly every text.
+    if len(raw) - len(raw.translate(None, b',[{"')) <= most_values:
+        return False
+    # A comma or a bracket goes before each value but the first; a name and a text have two quotes each.
+    return sum(map(raw.count, (b",", b"[", b"{"))) > most_values or raw.count(b'"') > 4 * most_values
 
 
 def _mended(match: re.Match[str]) -> str:

@@ -8,13 +8,20 @@ import pytest
 from redis.asyncio import Redis
 
 from statuslookup.fleet.shared_queue import ANNOUNCE, FOLLOW_UP, SharedQueue, Taken, Wait
-from tests.support.members import NO_PAUSE, SENT, TERMS, Fleet, identity
+from tests.support.members import NO_PAUSE, SENT, SHORT_LEASE, TERMS, Fleet, identity
 from tests.support.redis_servers import RedisServer
 
 
 @pytest.fixture
 async def fleet(server: RedisServer) -> AsyncIterator[Fleet]:
     async with Fleet(server.url) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+async def mortals(server: RedisServer) -> AsyncIterator[Fleet]:
+    """Members whose leases end soon."""
+    async with Fleet(server.url, lease=SHORT_LEASE) as fleet:
         yield fleet
 
 
@@ -147,8 +154,8 @@ async def test_a_done_that_is_repeated_does_nothing_but_tell_again(fleet: Fleet,
     assert fleet.heard[two.process].turns == [(False, one.process), (True, one.process)]
 
 
-async def test_the_lease_of_the_dead_ends_and_their_batch_is_taken_first(fleet: Fleet) -> None:
-    one, two = fleet.member(), fleet.member()
+async def test_the_lease_of_the_dead_ends_and_their_batch_is_taken_first(mortals: Fleet) -> None:
+    one, two = mortals.member(), mortals.member()
     await two.take(TERMS, ANNOUNCE, first=["0"], bulk=["2"])
     had = await taken(one, 2, first=["1"])
     assert had.keys == ["0", "1"]
@@ -166,8 +173,8 @@ async def test_the_lease_of_the_dead_ends_and_their_batch_is_taken_first(fleet: 
     assert two.is_late(reply.fence) is False
 
 
-async def test_an_old_fence_frees_nothing_and_its_answer_is_told_all_the_same(fleet: Fleet) -> None:
-    one, two = fleet.member(), fleet.member()
+async def test_an_old_fence_frees_nothing_and_its_answer_is_told_all_the_same(mortals: Fleet) -> None:
+    one, two = mortals.member(), mortals.member()
     had = await taken(one, first=["1"])
     await asyncio.sleep(one.lease + TERMS.interval + 0.01)
     assert one.is_late(had.fence)
@@ -176,8 +183,8 @@ async def test_an_old_fence_frees_nothing_and_its_answer_is_told_all_the_same(fl
     await one.done(had.fence, SENT, told=["1"], payload=b"late")
     assert (await waits(one)).why == "busy"
     await asyncio.sleep(0.05)
-    assert fleet.heard[two.process].payloads == [b"late"]
-    assert fleet.heard[two.process].turns == []
+    assert mortals.heard[two.process].payloads == [b"late"]
+    assert mortals.heard[two.process].turns == []
     await two.done(after.fence, SENT, told=["2"])
 
 
@@ -189,8 +196,8 @@ async def test_a_reply_that_was_lost_is_noticed_by_the_next_call(fleet: Fleet) -
     assert (await taken(two, first=["2"])).keys == ["1", "2"]
 
 
-async def test_a_redis_that_lost_writes_lets_everybody_pause(fleet: Fleet, redis: Redis) -> None:
-    one, two = fleet.member(), fleet.member()
+async def test_a_redis_that_lost_writes_lets_everybody_pause(mortals: Fleet, redis: Redis) -> None:
+    one, two = mortals.member(), mortals.member()
     had = await taken(one, first=["1"])
     await redis.flushall()
     reply = await waits(one, first=["1"])

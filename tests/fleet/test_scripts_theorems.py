@@ -116,7 +116,7 @@ class Fleet(RuleBasedStateMachine):
         self.slots.grant(reply.fence, process, is_alone=is_alone, now=self.now)
         for other in self.members:
             # They hear that it was taken.
-            other._hear_turn(f"taken {reply.fence} {process} 0".encode())
+            other._hear_turn(f"taken {reply.fence} {process} 0 0".encode())
         if loses:
             del member._held[reply.fence]
         else:
@@ -164,11 +164,12 @@ class Fleet(RuleBasedStateMachine):
         if request is not None:
             if is_sent:
                 # Late or not: by now it was counted.
-                request.ends_at = self.now
+                request.ends_at = self.now + 0.01
             elif request.ends_at == math.inf:
                 self.slots.unsent(fence)
         self.queue.told(member.process, set(told))
         self.queue.give_back(member.process, set(back))
+        self.clock.stop(0.01)
         for _ in range(1 + again):
             self.run(member.done(fence, sent, told=told, back=back))
 

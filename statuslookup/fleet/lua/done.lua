@@ -14,7 +14,6 @@ if sent and ask.fence > 0 and not (place and place.state == 'over') then
   if not place then
     place = { fence = ask.fence, process = me }
     table.insert(slot.places, place)
-    slot.fence = math.max(slot.fence, ask.fence)
   end
   place.state, place.at, slot.answered = 'over', now + sent.cool, now
   slot.ready = math.max(slot.ready, now + sent.pause)

@@ -80,7 +80,8 @@ local function take_back(slot, place)
   if place.fence == slot.fence and slot.next <= place.at + ask.interval then slot.next = place.at end
 end
 
+-- Say that the slot is taken or free, and in how many milliseconds it can be had beside others, and alone.
 local function say_turn(what, slot, fence)
-  local wait = math.max(slot.next - now, slot.ready - now, 0)
-  redis.call('PUBLISH', ask.turns, string.format('%s %.0f %s %.0f', what, fence, me, wait))
+  local beside, alone = math.max(slot.next - now, 0), math.max(slot.next - now, slot.ready - now, 0)
+  redis.call('PUBLISH', ask.turns, string.format('%s %.0f %s %.0f %.0f', what, fence, me, beside, alone))
 end

@@ -12,6 +12,7 @@ from ..._wire import Response
 from ...errors import DecodeError
 from ..base import Outcomes, error_of, items_of
 from ..fields import integer, text
+from .quick import read_quickly
 from .reading import read
 
 NAME = "SMSFire"
@@ -48,7 +49,15 @@ class Answers:
         # What is wrong with the items that do not say which message they are about, or not by which customId.
         self._problems: list[str] = []
         self._nameless: list[str] = []
-        items = _items(response)
+        self._has_names = any(issubclass(kind, str) for kind in set(map(type, keys)))
+        content = _content(response)
+        statuses = read_quickly(content, most_values=MOST_VALUES)
+        if statuses is not None:
+            self._is_full = len(statuses) >= MAX_ITEMS
+            for status in statuses[:MAX_ITEMS]:
+                self._add(status)
+            return
+        items = items_of(content, provider=NAME, most_values=MOST_VALUES)
         self._is_full = len(items) >= MAX_ITEMS
         for item in items[:MAX_ITEMS]:
             try:
@@ -58,12 +67,16 @@ class Answers:
             else:
                 self._add(status, is_nameless=status.custom_id is None and item.get("customId") is not None)
 
-    def _add(self, status: MessageStatus, *, is_nameless: bool) -> None:
-        is_asked_for = status.id in self.outcomes
+    def _add(self, status: MessageStatus, *, is_nameless: bool = False) -> None:
+        outcomes = self.outcomes
+        is_asked_for = status.id in outcomes
         if is_asked_for:
-            self.outcomes[status.id] = status
+            outcomes[status.id] = status
+            if not (self._has_names or is_nameless):
+                # What nearly every item comes to.
+                return
         custom_id = cast("CustomId | None", status.custom_id)
-        if custom_id is not None and custom_id in self.outcomes:
+        if custom_id is not None and custom_id in outcomes:
             self._add_by_custom_id(custom_id, status)
         elif is_nameless:
             (self._nameless if is_asked_for else self._problems).extend(status.problems)
@@ -139,13 +152,11 @@ class Answers:
         return [again] if again else []
 
 
-def _items(response: Response) -> list[Any]:
+def _content(response: Response) -> bytes:
     error = error_of(response, provider=NAME)
     if error is not None:
         raise error
-    if response.status_code == 204:
-        return []
-    return items_of(response.content, provider=NAME, most_values=MOST_VALUES)
+    return b"[]" if response.status_code == 204 else response.content
 
 
 def _keys_of(item: Any) -> tuple[list[MessageKey], bool]:

@@ -134,7 +134,7 @@ class SMSFire:
 
     def check(self, key: MessageKey) -> MessageKey:
         """Return the key, or raise ``TypeError`` or ``ValueError`` that says what to pass instead."""
-        if type(key) is CustomId or (type(key) is int and 0 <= key < _FIRST_TOO_LONG):
+        if (0 <= key < _FIRST_TOO_LONG) if type(key) is int else type(key) is CustomId:
             return key
         if isinstance(key, str):
             raise TypeError(
@@ -221,8 +221,8 @@ def _get(key: MessageKey) -> Request:
 
 
 def _search(keys: Sequence[MessageKey]) -> Request:
-    ids = [str(key) for key in keys if not isinstance(key, str)]
     custom_ids = [key for key in keys if isinstance(key, str)]
+    ids = [str(key) for key in keys if not isinstance(key, str)] if custom_ids else list(map(str, keys))
     wanted = {name: values for name, values in (("ids", ids), ("customIds", custom_ids)) if values}
     content = json.dumps(wanted, separators=(",", ":")).encode()
     return Request(

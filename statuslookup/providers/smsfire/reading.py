@@ -4,6 +4,7 @@ Source of every fact here: SMSFire, "Consulta Status" and "Código de status".
 """
 
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, cast
 
 import attrs
@@ -20,6 +21,21 @@ _STATE_BY_CODE = {
     5: DeliveryState.EXPIRED,
 }
 _STATE_BY_NAME = {state.name: state for state in DeliveryState} | {"ACCEPTED": DeliveryState.SENT}
+
+FIELDS = {
+    "id": int,
+    "instanceToken": str,
+    "messageType": str,
+    "country": str,
+    "phone": str,
+    "statusCode": int,
+    "statusName": str,
+    "statusDate": str,
+    "sentDate": str,
+}
+"""What each item has, and of which type; besides ``customId``, a text or null."""
+_fields_of = itemgetter(*FIELDS)
+_TYPES = tuple(FIELDS.values())
 
 
 def read(item: Any) -> MessageStatus:
@@ -42,29 +58,41 @@ def _read_documented(item: Any) -> MessageStatus | None:
     It says the same as the careful way, in a quarter of the time: nearly all items are as documented.
     """
     try:
-        id, code, name, token = item["id"], item["statusCode"], item["statusName"], item["instanceToken"]
-        kind, country, phone = item["messageType"], item["country"], item["phone"]
-        changed_at = datetime.fromisoformat(item["statusDate"])
-        sent_at = datetime.fromisoformat(item["sentDate"])
-    except (KeyError, TypeError, ValueError):
+        values, custom_id = _fields_of(item), item.get("customId")
+    except (KeyError, TypeError):
         return None
-    custom_id = item.get("customId")
-    state = _STATE_BY_CODE.get(code) if type(code) is int else None
-    if (
-        state is None
-        or type(id) is not int
-        or not (custom_id is None or type(custom_id) is str)
-        or not (type(name) is type(token) is type(kind) is type(country) is type(phone) is str)
-        or changed_at.tzinfo is None
-        or sent_at.tzinfo is None
-    ):
+    if tuple(map(type, values)) != _TYPES or not (custom_id is None or type(custom_id) is str):
         return None
-    draft = cast("Any", _Draft.__new__(_Draft))
+    return documented(custom_id, *values)
+
+
+def documented(
+    custom_id: str | None,
+    id: int,
+    token: str,
+    kind: str,
+    country: str,
+    phone: str,
+    code: int,
+    name: str,
+    status_date: str,
+    sent_date: str,
+) -> MessageStatus | None:
+    """Return the status that has these fields, which are of these types; ``None`` if one is odd."""
+    try:
+        state = _STATE_BY_CODE[code]
+        changed_at, sent_at = datetime.fromisoformat(status_date), datetime.fromisoformat(sent_date)
+    except (KeyError, ValueError):
+        return None
+    if changed_at.tzinfo is None or sent_at.tzinfo is None:
+        return None
+    draft: Any = _Draft.__new__(_Draft)
     draft.id, draft.custom_id, draft.instance_token, draft.message_type = id, custom_id, token, kind
     draft.country, draft.phone, draft.status_code, draft.status_name = country, phone, code, name
     draft.status_date, draft.sent_date, draft.state, draft.problems = changed_at, sent_at, state, ()
     draft.__class__ = MessageStatus
-    return cast("MessageStatus", draft)
+    status: MessageStatus = draft
+    return status
 
 
 def _state_by_code(code: Any, _: object) -> DeliveryState:
