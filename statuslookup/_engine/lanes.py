@@ -256,10 +256,6 @@ class Lanes(Generic[KeyT, AnswerT]):
         lane.on_capacity = None
         del self._others[lane]
 
-    def add(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
-        open_key.lane.append(open_key)
-        self.queued += 1
-
     def add_first(self, open_key: OpenKey[KeyT, AnswerT]) -> None:
         """Queue the key before all others of its lane."""
         open_key.lane.append(open_key, is_first=True)

@@ -45,7 +45,8 @@ class OpenKeys(Generic[KeyT, AnswerT]):
         open_key = self._open.get(key)
         if open_key is None:
             open_key = self._open[key] = OpenKey(key, lane, waiter)
-            self._lanes.add(open_key)
+            lane.append(open_key)
+            self._lanes.queued += 1
             return
         self.coalesced += 1
         if open_key.add(waiter, lane) or (lane is self._lanes.first and open_key.lane is not lane):
