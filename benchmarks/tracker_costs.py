@@ -16,6 +16,8 @@ from typing import Any, Final
 from statuslookup import CustomId, DeliveryState, Schedule, SMSFire, SQLiteStore, StatusClient, StatusTracker
 from statuslookup.tracker.ledger import Ledger
 
+from .scenario import peak_mebibytes
+
 MILLION: Final = 1_000_000
 OPEN: Final = 100_000
 ROOT: Final = Path(__file__).parent.parent
@@ -93,7 +95,7 @@ async def _open_keys(*, with_status: bool) -> float:
             for key in range(OPEN):
                 tracker.feed(SMSFire.parse_webhook(news_of(key)))
         assert tracker.stats().open == OPEN
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_mebibytes()
 
 
 def open_keys() -> list[Figure]:
