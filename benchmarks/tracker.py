@@ -136,8 +136,10 @@ def tables(a_day: Runs, loads: Runs, figures: list[tuple[str, str, str]]) -> Ite
     yield ""
     yield "![The time to know against the requests](tracker.svg)"
     yield ""
-    yield "| load | requests | keys a message | peak a second | open at most | late at p99"
-    yield "| p50 | p90 | p99 | mean | latest | wrong |"
+    yield (
+        "| load | requests | keys a message | peak a second | open at most | late at p99 |"
+        " p50 | p90 | p99 | mean | latest | wrong |"
+    )
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for name, run in loads.items():
         late = sorted(run.late)[len(run.late) * 99 // 100]
