@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -42,7 +42,7 @@ def news_of(id: int, code: int = 1, name: str = "ACCEPTED") -> bytes:
 def memory() -> float:
     """Return how much memory the process has, in bytes."""
     statm = Path("/proc/self/statm").read_text(encoding="ascii").split()
-    return int(statm[1]) * resource.getpagesize()
+    return int(statm[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def a_million() -> list[Figure]:
@@ -93,7 +93,7 @@ async def _open_keys(*, with_status: bool) -> float:
             for key in range(OPEN):
                 tracker.feed(SMSFire.parse_webhook(news_of(key)))
         assert tracker.stats().open == OPEN
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return memory() / 1024**2
 
 
 def open_keys() -> list[Figure]:
