@@ -13,12 +13,12 @@ same URL, needs only ``tracker.feed(GreenAPI.parse_webhook(body))``.
 import hmac
 import logging
 import re
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, cast
 from urllib.parse import quote
 
-from ._arguments import check_methods
-from .errors import DecodeError
+from .errors import ClosedError, DecodeError
+from .tracker import StatusTracker
 
 try:
     from starlette.requests import ClientDisconnect, Request
@@ -39,23 +39,7 @@ _MASK = "***"
 _logger = logging.getLogger(__name__)
 
 
-class _Parsing(Protocol):
-    def parse_webhook(self, body: bytes, /) -> list[Any]: ...
-
-
-class _Fed(Protocol):
-    """What takes the news: a ``StatusTracker``."""
-
-    @property
-    def is_closed(self) -> bool: ...
-
-    @property
-    def provider(self) -> _Parsing: ...
-
-    def feed(self, statuses: Iterable[Any]) -> None: ...
-
-
-def receiver(tracker: _Fed, *, path_secret: str) -> ASGIApp:
+def receiver(tracker: StatusTracker[Any, Any], *, path_secret: str) -> ASGIApp:
     """Return an ASGI app that feeds the tracker with what the provider posts to ``/<path_secret>``.
 
     It answers as soon as the tracker has heard, which takes no I/O: an empty 200; 404 without the secret,
@@ -78,10 +62,11 @@ def receiver(tracker: _Fed, *, path_secret: str) -> ASGIApp:
 class _Receiver:
     """The app; its repr does not show the secret."""
 
-    def __init__(self, tracker: _Fed, path_secret: str) -> None:
-        check_methods("tracker", tracker, ("feed",), "a StatusTracker")
+    def __init__(self, tracker: StatusTracker[Any, Any], path_secret: str) -> None:
+        if not isinstance(tracker, StatusTracker):
+            raise TypeError(f"tracker is a StatusTracker, not {type(tracker).__name__}")
         self._tracker = tracker
-        self._parse = tracker.provider.parse_webhook
+        self._parse = _parser_of(tracker)
         self._secret = _checked_secret(path_secret)
         # It says that it started where it is served alone, and refuses websockets.
         self._others = Router()
@@ -124,10 +109,19 @@ class _Receiver:
         except DecodeError as error:
             _logger.warning("a webhook of %d bytes cannot be read: %s", len(body), error)
             return Response(status_code=400)
-        if self._tracker.is_closed:
+        try:
+            self._tracker.feed(statuses)
+        except ClosedError:
             return Response(status_code=503)
-        self._tracker.feed(statuses)
         return Response()
+
+
+def _parser_of(tracker: StatusTracker[Any, Any]) -> Callable[[bytes], list[Any]]:
+    provider = tracker.provider
+    parse = getattr(provider, "parse_webhook", None)
+    if not callable(parse):
+        raise TypeError(f"{provider.name} has no webhooks: its provider has no parse_webhook")
+    return cast("Callable[[bytes], list[Any]]", parse)
 
 
 async def _body_of(request: Request) -> bytes | None:
@@ -144,6 +138,7 @@ async def _body_of(request: Request) -> bytes | None:
 
 
 def _checked_secret(path_secret: str) -> str:
+    """Return the secret, or say in a ``TypeError`` or ``ValueError`` what is wrong with it."""
     if not isinstance(path_secret, str):
         raise TypeError(f"path_secret is a str, not {type(path_secret).__name__}")
     # The value stays out of the texts.

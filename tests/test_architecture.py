@@ -38,7 +38,7 @@ HOMES = {
     "cattrs": {"providers"},
     "msgspec": {"providers"},
     "starlette": {"sandbox", "webhooks"},
-    "uvicorn": {"sandbox"},
+    "uvicorn": {"sandbox", "cli"},
     "click": {"cli"},
     "rich": {"cli"},
     "dotenv": {"cli"},

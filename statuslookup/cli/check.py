@@ -20,7 +20,14 @@ from . import interrupts
 from .display import Bar, bars, counted, reason_of, say, summary_of
 from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of_end
 from .inputs import file_argument, keys_of, opened, source_of, usage_errors
-from .options import CREDENTIALS, arguments_of, provider_argument, provider_of, provider_options
+from .options import (
+    CREDENTIALS,
+    arguments_of,
+    provider_argument,
+    provider_of,
+    provider_options,
+    timeout_option,
+)
 from .providers import ENTRIES, Entry
 from .table.cells import large_cells
 from .table.check import Check
@@ -77,6 +84,7 @@ Examples:
 @click.option("--resume", is_flag=True, help="Go on after the rows that are in the output already.")
 @click.option("--only-open", is_flag=True, help="Copy rows whose 'state' is final, and ask for the others.")
 @provider_options
+@timeout_option
 @click.pass_context
 def check(context: click.Context, /, entry: Entry[Any, Any], file: str, **options: Any) -> None:
     provider = provider_of(entry, **options)

@@ -1,6 +1,12 @@
 """What the commands tell the shell. It knows no extra, because a missing one has a code, too."""
 
-from ..errors import AuthenticationError, InstanceError, QuotaExceededError, StatusLookupError
+from ..errors import (
+    AuthenticationError,
+    InstanceError,
+    QuotaExceededError,
+    StatusLookupError,
+    StoreError,
+)
 
 FAILED = 1
 USAGE = 2
@@ -22,6 +28,9 @@ def exit_code_of(error: StatusLookupError) -> int:
         return REFUSED
     if isinstance(error, QuotaExceededError):
         return USED_UP
+    if isinstance(error, StoreError):
+        # It may pass, but it is no provider's.
+        return FAILED
     if error.is_transient:
         return UNREACHABLE
     return FAILED

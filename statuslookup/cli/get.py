@@ -14,7 +14,7 @@ from ..providers import Provider
 from .display import say, table_of
 from .exit_codes import EXIT_CODES, FAILED, REFUSED, UNREACHABLE, USED_UP, exit_code_of
 from .interrupts import run_async
-from .options import CREDENTIALS, provider_argument, provider_of, provider_options
+from .options import CREDENTIALS, provider_argument, provider_of, provider_options, timeout_option
 from .providers import ENTRIES, Entry
 from .table.encodings import JsonLines
 from .table.results import Results
@@ -39,6 +39,7 @@ Examples:
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on a terminal too.")
 @provider_options
+@timeout_option
 @click.pass_context
 def get(
     context: click.Context, /, entry: Entry[Any, Any], keys: Sequence[str], as_json: bool, **options: Any

@@ -18,6 +18,7 @@ from .display import reason_of, say
 from .exit_codes import INTERRUPTED
 from .get import get
 from .sandbox import sandbox
+from .watch import watch
 
 
 class _Commands(click.Group):
@@ -75,5 +76,5 @@ def commands() -> None:
     """Look up what became of WhatsApp messages, as fast as the provider's rules allow."""
 
 
-for _command in (check, get, sandbox, demo):
+for _command in (check, get, watch, sandbox, demo):
     commands.add_command(_command)

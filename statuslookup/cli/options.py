@@ -71,15 +71,6 @@ def provider_options(command: CommandT) -> CommandT:
             help="Requests a second, or 'off'; else the provider's limit.",
         ),
         click.option(
-            "--timeout",
-            callback=_timeout,
-            type=float,
-            metavar="SECONDS",
-            default=_TIMEOUT,
-            show_default=True,
-            help="Seconds that one lookup may take in all.",
-        ),
-        click.option(
             "--env-file",
             type=click.Path(exists=True, dir_okay=False),
             help="Read credentials from this file of NAME=value lines, as python-dotenv does.",
@@ -90,9 +81,22 @@ def provider_options(command: CommandT) -> CommandT:
     return command
 
 
+def timeout_option(command: CommandT) -> CommandT:
+    """Give a command the option that says how long a lookup may take."""
+    return click.option(
+        "--timeout",
+        callback=_timeout,
+        type=float,
+        metavar="SECONDS",
+        default=_TIMEOUT,
+        show_default=True,
+        help="Seconds that one lookup may take in all.",
+    )(command)
+
+
 def arguments_of(options: Mapping[str, Any]) -> list[str]:
     """Return the arguments that ask the same provider in the same way."""
-    rate, timeout = options["rate"], options["timeout"]
+    rate, timeout = options["rate"], options.get("timeout", _TIMEOUT)
     given = {
         **{entry.url_option: options[entry.url_parameter] for entry in ENTRIES},
         "--rate": f"{1 / rate.interval:g}" if isinstance(rate, RateLimit) else rate,
@@ -158,12 +162,12 @@ class _MissingExtras(click.ClickException):
 
 
 @contextmanager
-def needs_extras(what: str) -> Generator[None]:
-    """Say what to install if an import fails because an extra of the sandbox is missing."""
+def needs_extras(what: str, *, install: str = '"statuslookup[cli,sandbox]"') -> Generator[None]:
+    """Say what to install if an import fails because an extra is missing."""
     try:
         yield
     except ImportError as error:
-        # The sandbox says itself that what it needs is missing. Anything else is a bug, and shows as one.
+        # Our own modules say themselves what is missing. Anything else is a bug, and shows as one.
         if not isinstance(error.__cause__, ImportError):
             raise
-        raise _MissingExtras(f'{what} needs its extras: pip install "statuslookup[cli,sandbox]"') from error
+        raise _MissingExtras(f"{what} needs its extras: pip install {install}") from error

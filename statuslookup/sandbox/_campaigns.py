@@ -216,13 +216,15 @@ class Campaign:
         self,
         target: Target | None = None,
         *,
+        path: str | None = None,
         hand: Callable[[bytes], object] | None = None,
         speed: float = 1.0,
     ) -> AsyncGenerator[None, None]:
         """Let the campaign's time go on until the ``async with`` block ends.
 
-        - ``target`` gets the webhooks: an http URL of this machine, or an ASGI app in this process. It has 2
-          seconds for each, up to 100 are under way at once, and none is sent again.
+        - ``target`` gets the webhooks: an http URL of this machine, or an ASGI app in this process, at
+          ``path`` or else at ``/``. It has 2 seconds for each, up to 100 are under way at once, and none is
+          sent again.
         - ``hand`` is called with the body of each instead. With neither, nobody has registered a webhook.
         - ``speed`` is how many seconds of the campaign pass in one of the event loop.
 
@@ -233,7 +235,9 @@ class Campaign:
             raise TypeError("webhooks go to a target or are handed over, not both")
         if self._player is not None:
             raise RuntimeError("the campaign is playing already")
-        post = None if target is None else poster(target)
+        if target is None and path is not None:
+            raise TypeError("path is for a target")
+        post = None if target is None else poster(target, path)
         player = Player(self, self._now, post, hand, number("speed", speed, above=0))
         self._player = player
         try:

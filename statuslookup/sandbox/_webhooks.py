@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
@@ -148,10 +148,15 @@ async def is_delivered(post: Poster, body: bytes) -> bool:
     return status is not None and 200 <= status < 300
 
 
-def poster(target: Target) -> Poster:
-    """Return what posts to the target; a target that is not one is a ``TypeError`` or ``ValueError``."""
+def poster(target: Target, path: str | None = None) -> Poster:
+    """Return what posts to the target; a target that is not one is a ``TypeError`` or ``ValueError``.
+
+    ``path`` is where at an app, without which it is ``/``; a URL has its own.
+    """
+    if path is not None and not (callable(target) and path.startswith("/")):
+        raise ValueError("path is for an ASGI app, and begins with '/'; a URL has its own")
     if callable(target):
-        return lambda body: _post_to_app(target, body)
+        return lambda body: _post_to_app(target, path or "/", body)
     if not isinstance(target, str):
         raise TypeError(f"webhooks are posted to a URL or an ASGI app, not to {type(target).__name__}")
     if not target.isascii() or not target.isprintable() or " " in target:
@@ -192,7 +197,7 @@ async def _post_to_socket(host: str, port: int, head: bytes, body: bytes) -> int
         return None
 
 
-async def _post_to_app(app: ASGIApp, body: bytes) -> int | None:
+async def _post_to_app(app: ASGIApp, path: str, body: bytes) -> int | None:
     status: int | None = None
     unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -212,8 +217,8 @@ async def _post_to_app(app: ASGIApp, body: bytes) -> int | None:
         "http_version": "1.1",
         "method": "POST",
         "scheme": "http",
-        "path": "/",
-        "raw_path": b"/",
+        "path": path,
+        "raw_path": quote(path).encode(),
         "root_path": "",
         "query_string": b"",
         "headers": [

@@ -14,7 +14,7 @@ PAGE = DOCS / "errors.md"
 BASES = {"StatusLookupError", "ProviderError"}
 CLASSES = {name: getattr(errors, name) for name in errors.__all__}
 CODES = {0} | {value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
-OF_NO_COMMAND = {"IncompleteError", "WrongLoopError", "ClosedError"}
+OF_NO_COMMAND = {"IncompleteError", "WrongLoopError", "ClosedError", "WaitTimeoutError"}
 """Errors that no command of the command line ends with."""
 
 

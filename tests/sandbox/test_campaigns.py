@@ -361,6 +361,9 @@ async def test_time_is_moved_by_one_at_a_time_and_forward() -> None:
     with pytest.raises(TypeError, match="webhooks go to a target or are handed over, not both"):
         async with own.playing(Receiver(), hand=print):
             pass
+    with pytest.raises(TypeError, match="path is for a target"):
+        async with own.playing(path="/hooks"):
+            pass
     with pytest.raises(ValueError, match="speed must be above 0"):
         async with own.playing(speed=0.0):
             pass

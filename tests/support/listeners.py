@@ -3,25 +3,26 @@
 from collections.abc import Iterable
 from typing import Any
 
-from attrs import define, field
+from attrs import define
 from starlette.types import ASGIApp, Message, Scope
 
-from statuslookup import GreenAPI, SMSFire
+from statuslookup import GreenAPI, SMSFire, StatusClient, StatusTracker
 
 SECRET = "a-secret-that-nobody-guesses"
 WEBHOOK = b'{"id": 1, "customId": "order-17", "statusCode": 2, "statusName": "DELIVERED"}'
 
 
-@define(eq=False)
-class Listener:
-    """Keeps what it is fed."""
+class Listener(StatusTracker[Any, Any]):
+    """A tracker that keeps what it is fed."""
 
-    provider: SMSFire | GreenAPI = field(factory=lambda: SMSFire("token"))
-    is_closed: bool = False
-    heard: list[Any] = field(factory=list)
+    def __init__(self, provider: SMSFire | GreenAPI | None = None) -> None:
+        super().__init__(StatusClient(SMSFire("token") if provider is None else provider))
+        self.heard: list[Any] = []
 
     def feed(self, statuses: Iterable[Any]) -> None:
-        self.heard += statuses
+        known = list(statuses)
+        super().feed(known)
+        self.heard += known
 
 
 @define

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statuslookup import DeliveryState, GreenAPI
+from statuslookup import DeliveryState, GreenAPI, SMSFire
 from statuslookup.webhooks import receiver
 from tests.support.listeners import SECRET, WEBHOOK, Listener, request
 from tests.support.webhooks import GREEN_API_ITEM
@@ -53,8 +53,9 @@ async def test_what_green_api_says_of_other_things_is_taken_and_means_nothing() 
     ["", "/", "/wrong-secret-of-some-length", PATH[:-1], f"{PATH}x", f"{PATH}/", f"/a{PATH}", f"/{PATH}é"],
 )
 async def test_without_the_secret_there_is_nothing_here(path: str) -> None:
-    listener = Listener(is_closed=True)
+    listener = Listener()
     app = receiver(listener, path_secret=SECRET)
+    await listener.aclose()
     for method in ("POST", "GET"):
         response = await request(app, path, b"x" * (MOST + 1), method=method)
         assert (response.status, response.body, response.read) == (404, b"", 0)
@@ -84,7 +85,8 @@ async def test_what_cannot_be_read_is_refused_and_said_without_its_words(
 
 
 async def test_a_closed_tracker_says_that_it_may_come_again() -> None:
-    listener = Listener(is_closed=True)
+    listener = Listener()
+    await listener.aclose()
     response = await request(receiver(listener, path_secret=SECRET), PATH, WEBHOOK)
     assert (response.status, response.body, listener.heard) == (503, b"", [])
 
@@ -206,9 +208,15 @@ def test_sixteen_characters_are_enough_and_the_repr_has_none_of_them() -> None:
     assert "aB3" not in repr(app)
 
 
-def test_what_is_no_tracker_is_refused() -> None:
+def test_what_cannot_be_fed_is_refused() -> None:
     with pytest.raises(TypeError, match="tracker is a StatusTracker, not int"):
         receiver(5, path_secret=SECRET)  # type: ignore[arg-type] # that is the point
+
+    class Silent(SMSFire):
+        parse_webhook = None  # type: ignore[assignment] # a provider of one's own that has none
+
+    with pytest.raises(TypeError, match="SMSFire has no webhooks: its provider has no parse_webhook"):
+        receiver(Listener(Silent("token")), path_secret=SECRET)
 
 
 # --- the extra ------------------------------------------------------------------------------------

@@ -140,6 +140,6 @@ async def test_a_closed_tracker_answers_503_and_an_open_one_goes_on_being_fed() 
         httpx.AsyncClient(base_url=url, trust_env=False) as client,
     ):
         assert (await client.post(f"/{SECRET}", content=WEBHOOK)).status_code == 200
-        listener.is_closed = True
+        await listener.aclose()
         assert (await client.post(f"/{SECRET}", content=WEBHOOK)).status_code == 503
     assert len(listener.heard) == 1
