@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import json
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -44,7 +44,7 @@ def news_of(id: int, code: int = 1, name: str = "ACCEPTED") -> bytes:
 def memory() -> float:
     """Return how much memory the process has, in bytes."""
     statm = Path("/proc/self/statm").read_text(encoding="ascii").split()
-    return int(statm[1]) * resource.getpagesize()
+    return int(statm[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def a_million() -> list[Figure]:

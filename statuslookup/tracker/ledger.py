@@ -129,7 +129,9 @@ class Ledger(Generic[KeyT, AnswerT]):
                 if entry is None:
                     continue
                 is_stranger = False
-                if self._advance(entry, status, is_whole=is_whole):
+                advanced = provider.advance(entry.status, status)
+                if advanced is not None:
+                    entry.status, entry.is_whole = advanced, is_whole
                     is_stale = False
                     moved.append(key)
                     self._judge(key, entry, now, is_webhook=True)
