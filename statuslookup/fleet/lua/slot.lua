@@ -30,11 +30,13 @@ local function queue(command, arguments)
   end
 end
 
--- Put members before all others, in their order.
+-- Put members before all others, in their order, and behind those that one call has put there already.
+local returned = 0
 local function to_front(members)
   local scores = {}
-  for i, member in ipairs(members) do
-    table.insert(scores, now + FRONT + i * STEP)
+  for _, member in ipairs(members) do
+    returned = returned + 1
+    table.insert(scores, now + FRONT + returned * STEP)
     table.insert(scores, member)
   end
   queue('ZADD', scores)
