@@ -17,6 +17,8 @@ from attrs import asdict, define, field, frozen
 from statuslookup import RateLimit, SMSFire, StatusClient, StatusLookupError
 from statuslookup.fleet import RedisFleet
 
+from .fleet_limiters import LIMITERS
+
 
 @frozen(kw_only=True)
 class Orders:
@@ -35,13 +37,16 @@ class Orders:
     cancelled: float = 0.0
     """The share of callers that go away within half a second."""
     limit: float = 2.0
+    """Requests a second; 0 is no limit."""
     lease: float = 2.0
     timeout: float | None = 60.0
     seed: int = 0
     uses_fleet: bool = True
+    limiter: str = ""
+    """One of ``fleet_limiters.LIMITERS``, in place of the fleet."""
     token: str = "sandbox"
-    starts_at: float = 0.0
-    """The time, by ``time.time()``, before which it does nothing."""
+    waits: bool = False
+    """Whether it does nothing before a line of its stdin says at which ``time.time()`` to begin."""
 
 
 @define
@@ -67,20 +72,24 @@ class Member:
         self._orders = orders
         self._random = random.Random(orders.seed)
         self.findings = Findings()
+        self.starts_at: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self.is_over = asyncio.Event()
 
     def client(self) -> StatusClient[int, object]:
         orders = self._orders
         fleet = RedisFleet(orders.redis, lease=orders.lease) if orders.uses_fleet else None
-        provider = SMSFire(orders.token, base_url=orders.url, rate_limit=RateLimit(orders.limit))
-        return StatusClient(provider, fleet=fleet, timeout=orders.timeout)  # type: ignore[arg-type] # ids alone
+        limit = RateLimit(orders.limit) if orders.limit else None
+        provider = SMSFire(orders.token, base_url=orders.url, rate_limit=limit)
+        limiter = LIMITERS[orders.limiter](orders.redis) if orders.limiter else None
+        options: Any = {"fleet": fleet, "limiter": limiter, "timeout": orders.timeout}
+        return StatusClient(provider, **options)  # type: ignore[arg-type] # ids alone
 
     async def run(self) -> Findings:
         orders, findings = self._orders, self.findings
         async with self.client() as client:
             source: Any = client._engine and client._engine._source
             print(json.dumps({"process": source.queue.process if orders.uses_fleet else 0}), flush=True)
-            await asyncio.sleep(max(0.0, orders.starts_at - time.time()))
+            await asyncio.sleep(max(0.0, await self.starts_at - time.time()))
             began = time.process_time()
             lookups: set[asyncio.Task[None]] = set()
             for number in range(orders.at_once):
@@ -125,6 +134,8 @@ async def _main(orders: Orders) -> Findings:
     loop = asyncio.get_running_loop()
 
     def wait_for_the_end() -> None:
+        line = sys.stdin.readline() if orders.waits else ""
+        loop.call_soon_threadsafe(member.starts_at.set_result, float(line or 0))
         sys.stdin.read()
         loop.call_soon_threadsafe(member.is_over.set)
 

@@ -36,6 +36,12 @@ class Process:
             self._number = json.loads(self._process.stdout.readline())["process"]
         return self._number
 
+    def begin(self, at: float) -> None:
+        """Let it begin at that moment, by ``time.time()``; its orders say that it waits."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{at}\n")
+        self._process.stdin.flush()
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()

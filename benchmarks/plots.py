@@ -20,7 +20,7 @@ text { fill: var(--ink); } .grid { stroke: var(--faint); } .line { fill: none; s
 _COLOURS: Final = 7
 
 
-def _image(width: int, height: int, title: str, parts: Iterator[str]) -> str:
+def image(width: int, height: int, title: str, parts: Iterator[str]) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
@@ -82,6 +82,12 @@ class Chart:
         yield f'<polyline class="line" points="{joined}" style="stroke:{colour}"/>'
         yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" style="fill:{colour}"/>' for x, y in places)
 
+    def mark(self, x: float, y: float, colour: str, text: str) -> Iterator[str]:
+        """Mark one point, with a text beside it."""
+        place = self._x(x), self._y(y)
+        yield f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="5" style="fill:{colour}"/>'
+        yield f'<text x="{place[0] + 8:.1f}" y="{place[1] + 4:.1f}">{escape(text)}</text>'
+
     def note(self, x: float, text: str) -> Iterator[str]:
         """Write something below a tick."""
         y = self._top + self._height + 40
@@ -117,7 +123,7 @@ def latency_plot(found: Found) -> str:
         yield from _legend(names, colours, 90, 424)
 
     title = "How long a lookup waits at 2 requests a second, 50 ms away"
-    return _image(1050, 440 + 22 * len(names), title, parts())
+    return image(1050, 440 + 22 * len(names), title, parts())
 
 
 def cost_plot(found: Found, names: Sequence[str], title: str) -> str:
@@ -133,7 +139,7 @@ def cost_plot(found: Found, names: Sequence[str], title: str) -> str:
             yield f'<rect x="290" y="{y}" width="{width:.1f}" height="22" style="fill:{colours[name]}"/>'
             yield f'<text x="{298 + width:.1f}" y="{y + 16}">{cost:.1f} µs</text>'
 
-    return _image(800, 70 + 34 * len(costs), title, parts())
+    return image(800, 70 + 34 * len(costs), title, parts())
 
 
 def scaling_plot(found: Found) -> str:
@@ -147,7 +153,22 @@ def scaling_plot(found: Found) -> str:
         for (x, _), runs in zip(points, found.runs.values(), strict=True):
             yield from chart.note(x, f"{max(run['peak'] for run in runs):.0f} MiB")
 
-    return _image(560, 430, "stream: what a key costs, and peak memory", parts())
+    return image(560, 430, "stream: what a key costs, and peak memory", parts())
+
+
+def processes_plot(lines: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str:
+    """Return the waiting time against the number of processes, a line for each way; the first is ours."""
+    colours = {name: f"var(--c{place})" for place, name in enumerate(lines)}
+
+    def parts() -> Iterator[str]:
+        counts = sorted({x for line in lines.values() for x, _ in line})
+        chart = Chart(90, 76, counts, [y for line in lines.values() for _, y in line])
+        yield from chart.axes("99 of 100 within; processes below", counts, "s")
+        for name in reversed(list(lines)):
+            yield from chart.line(lines[name], colours[name])
+        yield from _legend(list(lines), colours, 90, 424)
+
+    return image(560, 440 + 22 * len(lines), title, parts())
 
 
 def plots_of(found: Mapping[str, Found], by_get: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ is named after it.
 
 import asyncio
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,9 +49,13 @@ class Answers:
         self.requests = 0
         self.keys = 0
         self.rejections = 0
+        self.asked: list[tuple[str, int, int]] = []
+        """Of each search by ids: with which credentials, and the least and the greatest id."""
 
-    def respond(self, now: float, path: str, body: bytes) -> tuple[int, bytes]:
+    def respond(self, now: float, path: str, body: bytes, credentials: str = "") -> tuple[int, bytes]:
         """Return the status code and the body for a request that arrives at the time ``now``, in seconds."""
+        if path == "/asked":
+            return 200, json.dumps(self.asked).encode()
         if path == "/counts":
             counts = {"requests": self.requests, "keys": self.keys, "rejections": self.rejections}
             return 200, json.dumps(counts).encode()
@@ -63,6 +68,7 @@ class Answers:
             ids = [int(id) for id in wanted.get("ids", ())]
             ids += [int(name.rpartition("-")[2]) for name in wanted.get("customIds", ())]
             self.keys += len(ids)
+            self.asked.append((credentials, min(ids), max(ids)))
             return 200, b"[%b]" % b",".join([item(id) for id in ids[:200]])
         self.keys += 1
         if path.startswith("/waInstance"):
@@ -86,9 +92,10 @@ class Answers:
 class Connection(asyncio.Protocol):
     """One connection: HTTP/1.1 as far as the clients here speak it, one request after another."""
 
-    def __init__(self, answers: Answers, latency: float) -> None:
+    def __init__(self, answers: Answers, latency: float, spread: float = 0.0) -> None:
         self._answers = answers
-        self._one_way = latency / 2
+        self._latency = latency
+        self._spread = spread
         self._received = b""
         self._transport: asyncio.Transport | None = None
 
@@ -108,16 +115,21 @@ class Connection(asyncio.Protocol):
             return
         self._received = rest[length:]
         path = lines[0].split()[1].decode()
-        if self._one_way:
-            asyncio.get_running_loop().call_later(self._one_way, self._arrive, path, rest[:length])
+        credentials = headers.get(b"authorization", b"").decode()
+        if self._latency:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._one_way(), self._arrive, path, rest[:length], credentials)
         else:
-            self._arrive(path, rest[:length])
+            self._arrive(path, rest[:length], credentials)
 
-    def _arrive(self, path: str, body: bytes) -> None:
+    def _one_way(self) -> float:
+        return self._latency / 2 * (1 + self._spread * random.uniform(-1, 1))
+
+    def _arrive(self, path: str, body: bytes, credentials: str) -> None:
         loop = asyncio.get_running_loop()
-        status, content = self._answers.respond(loop.time(), path, body)
-        if self._one_way:
-            loop.call_later(self._one_way, self._write, status, content)
+        status, content = self._answers.respond(loop.time(), path, body, credentials)
+        if self._latency:
+            loop.call_later(self._one_way(), self._write, status, content)
         else:
             self._write(status, content)
 
@@ -128,20 +140,25 @@ class Connection(asyncio.Protocol):
             self._transport.write(head % (status, len(content)) + content)
 
 
-async def serve(counting: str, latency: float) -> None:
+async def serve(counting: str, latency: float, spread: float) -> None:
     """Serve until standard input ends, and print the URL first."""
     loop = asyncio.get_running_loop()
     answers = Answers(counting)
-    server = await loop.create_server(lambda: Connection(answers, latency), "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(
+        lambda: Connection(answers, latency, spread), "127.0.0.1", 0, backlog=1024
+    )
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()
 
 
 @contextmanager
-def serving(counting: str = "", latency: float = 0.0) -> Iterator[str]:
-    """Yield the URL of a fresh server process, which ends with this context."""
-    command = [sys.executable, "-m", "benchmarks.server", counting, str(latency)]
+def serving(counting: str = "", latency: float = 0.0, spread: float = 0.0) -> Iterator[str]:
+    """Yield the URL of a fresh server process, which ends with this context.
+
+    Each way takes half of the latency, less or more by up to its share ``spread``.
+    """
+    command = [sys.executable, "-m", "benchmarks.server", counting, str(latency), str(spread)]
     with subprocess.Popen(  # noqa: S603 # it is this file
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -156,6 +173,12 @@ def serving(counting: str = "", latency: float = 0.0) -> Iterator[str]:
             process.kill()
 
 
+def asked(url: str) -> list[tuple[str, int, int]]:
+    """Return of each request for ids with which credentials it came, and its least and greatest id."""
+    with urlopen(f"{url}/asked", timeout=10) as response:  # noqa: S310 # it is a server of ours
+        return [(credentials, least, most) for credentials, least, most in json.load(response)]
+
+
 def counts(url: str) -> dict[str, float]:
     """Return how many requests, keys and rejections a server has seen."""
     with urlopen(f"{url}/counts", timeout=10) as response:  # noqa: S310 # it is a server of ours
@@ -165,4 +188,4 @@ def counts(url: str) -> dict[str, float]:
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        asyncio.run(serve(sys.argv[1], float(sys.argv[2])))
+        asyncio.run(serve(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])))

@@ -10,6 +10,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
 
 import statuslookup
+import statuslookup.fleet
 import statuslookup.sandbox
 
 project = "statuslookup"
@@ -51,7 +52,7 @@ def show_docstrings_of_attributes() -> None:
     """Show autodoc the strings below attributes, which stand in the private homes of the public names."""
     modules = pkgutil.walk_packages(statuslookup.__path__, "statuslookup.")
     homes = [ModuleAnalyzer.for_module(module.name) for module in modules]
-    for package in (statuslookup, statuslookup.providers, statuslookup.sandbox):
+    for package in (statuslookup, statuslookup.fleet, statuslookup.providers, statuslookup.sandbox):
         public = ModuleAnalyzer.for_module(package.__name__)
         public.analyze()
         for home in homes:

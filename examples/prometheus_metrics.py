@@ -18,6 +18,7 @@ METRICS = (
     (CounterMetricFamily, "keys_sent", "sent_keys", "Keys that were asked for, once for each attempt."),
     (CounterMetricFamily, "retries", "retried_keys", "Keys that were put back to be asked again."),
     (CounterMetricFamily, "rejections", "rejected_requests", "Requests that were answered 429."),
+    (CounterMetricFamily, "told", "told_keys", "Keys whose outcomes another process of a fleet brought."),
     (CounterMetricFamily, "seconds_paced", "paced_seconds", "Seconds that requests waited for their turn."),
     (GaugeMetricFamily, "queued", "queued_keys", "Keys that wait to be sent."),
     (GaugeMetricFamily, "in_flight", "in_flight_keys", "Keys whose request is under way."),

@@ -14,13 +14,16 @@
 
     asyncio.run(main())
 
-Lookups travel in as few requests as the provider's rules allow, and never in more. Go on with
+Lookups travel in as few requests as the provider's rules allow, and never in more. A ``StatusTracker``
+follows messages to their end: webhooks first, and lookups for what they lost. Go on with
 ``help(statuslookup.StatusClient)``, then with the providers ``SMSFire`` and ``GreenAPI`` and their answers
 ``MessageStatus`` and ``StatusStatistic``. ``statuslookup.errors`` draws the tree of the errors, and
 ``statuslookup.sandbox`` imitates both providers for tests. In a shell, see ``statuslookup --help``.
 """
 
+import importlib
 import logging
+import typing
 
 from . import errors
 from ._client import StatusClient
@@ -60,15 +63,22 @@ from .errors import (
     ResponseError,
     ServerError,
     StatusLookupError,
+    StoreError,
+    StoreLockedError,
     TransportError,
+    WaitTimeoutError,
     WrongLoopError,
 )
-from .providers import Exchange, GreenAPI, Provider, SMSFire
+from .providers import Exchange, GreenAPI, Provider, SMSFire, Trackable
+
+if typing.TYPE_CHECKING:
+    from .tracker import Change, MemoryStore, Row, Schedule, SQLiteStore, StatusTracker, Store, TrackerStats
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AuthenticationError",
+    "Change",
     "ClientStats",
     "Clock",
     "ClosedError",
@@ -85,6 +95,7 @@ __all__ = [
     "Limiter",
     "LimiterStats",
     "LookupTimeoutError",
+    "MemoryStore",
     "MessageKey",
     "MessageStatus",
     "Outcome",
@@ -100,24 +111,67 @@ __all__ = [
     "Response",
     "ResponseError",
     "RetryPolicy",
+    "Row",
     "SMSFire",
+    "SQLiteStore",
+    "Schedule",
     "Secret",
     "ServerError",
     "Slot",
     "StatusClient",
     "StatusLookupError",
     "StatusStatistic",
+    "StatusTracker",
+    "Store",
+    "StoreError",
+    "StoreLockedError",
     "Timer",
     "TokenBucket",
+    "Trackable",
+    "TrackerStats",
     "Transport",
     "TransportError",
+    "WaitTimeoutError",
     "WrongLoopError",
 ]
 
-# help(), tracebacks and pickles name the place from which these are imported.
+# Those who only look up need not wait until the tracker is imported.
+_OF_THE_TRACKER = (
+    "Change",
+    "MemoryStore",
+    "Row",
+    "SQLiteStore",
+    "Schedule",
+    "StatusTracker",
+    "Store",
+    "TrackerStats",
+)
+
+
+def _adopt(name: str, value: typing.Any) -> None:
+    """Let help(), tracebacks and pickles name the place from which a class is imported."""
+    if isinstance(value, type) and value.__module__ != errors.__name__:
+        value.__module__ = __name__
+    globals()[name] = value
+
+
+def __getattr__(name: str) -> typing.Any:
+    """Import the tracker when one of its names is asked for."""
+    if name not in _OF_THE_TRACKER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    tracker = importlib.import_module(".tracker", __name__)
+    for each in _OF_THE_TRACKER:
+        _adopt(each, getattr(tracker, each))
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    """Name also what is not imported yet."""
+    return sorted({*globals(), *_OF_THE_TRACKER})
+
+
 for _name in __all__:
-    _value = globals()[_name]
-    if isinstance(_value, type) and _value.__module__ != errors.__name__:
-        _value.__module__ = __name__
+    if _name not in _OF_THE_TRACKER:
+        _adopt(_name, globals()[_name])
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

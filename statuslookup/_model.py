@@ -54,6 +54,24 @@ class DeliveryState(enum.StrEnum):
 _OPEN_STATES = (DeliveryState.UNKNOWN, DeliveryState.PENDING, DeliveryState.SENT)
 _FAILURES = (DeliveryState.UNDELIVERED, DeliveryState.REJECTED, DeliveryState.EXPIRED, DeliveryState.FAILED)
 _FROM_LEAST_FAR = (*_OPEN_STATES, *_FAILURES, DeliveryState.DELIVERED, DeliveryState.READ)
+RANKS = {state: min(place, 3) for place, state in enumerate(_FROM_LEAST_FAR)} | {
+    DeliveryState.DELIVERED: 4,
+    DeliveryState.READ: 5,
+}
+"""How far a message is: 0 for UNKNOWN, up to 5 for READ; all failures are 3."""
+FAILED_RANK = RANKS[DeliveryState.FAILED]
+
+
+def rank_of(state: DeliveryState | None) -> int:
+    """Return how far a message is; 0 for one of which nothing is known."""
+    return 0 if state is None else RANKS[state]
+
+
+def has_reached(state: DeliveryState, until: DeliveryState) -> bool:
+    """Tell whether a message got as far as ``until``; a failure is reached only by that very failure."""
+    rank, wanted = RANKS[state], RANKS[until]
+    return state is until if FAILED_RANK in (rank, wanted) else rank >= wanted
+
 
 _CUSTOM_ID = re.compile(r"[A-Za-z0-9._-]{1,40}")
 
@@ -182,6 +200,18 @@ class StatusStatistic:
         if self.problems:
             states.append(DeliveryState.UNKNOWN)
         return min(states, key=_FROM_LEAST_FAR.index, default=None)
+
+    def share(self, state: DeliveryState) -> float:
+        """Return the part of the receipts, from 0.0 to 1.0, that reached the state; 0.0 if there are none.
+
+        Whoever saw the story has got it, too: READ counts for DELIVERED. A failure counts for itself alone.
+        """
+        if not isinstance(state, DeliveryState):
+            raise TypeError(
+                f"state is a DeliveryState, such as DeliveryState.READ, not {type(state).__name__}"
+            )
+        reached = sum(has_reached(receipt.state, state) for receipt in self.receipts)
+        return reached / len(self.receipts) if self.receipts else 0.0
 
 
 @frozen

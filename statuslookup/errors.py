@@ -16,14 +16,17 @@
     │ └ DecodeError(problems)               a response that is not what is documented
     ├ LookupTimeoutError                    the deadline passed; says where the time went
     ├ IncompleteError(statuses, errors)     get_many: what was found is not lost
+    ├ WaitTimeoutError(last)                a tracker's wait: the message is not at its end yet
+    ├ StoreError                            a tracker's store cannot be read or written
+    │ └ StoreLockedError                    another process tracks with this file
     ├ FleetError                            what the processes of a fleet share cannot be used
     ├ WrongLoopError                        used on a second event loop; says what to do
-    └ ClosedError                           the client was closed
+    └ ClosedError                           the client or the tracker was closed
 
 Asking again later may help (``is_transient``) after a ``TransportError``, ``ForbiddenError``,
-``RateLimitedError``, ``ServerError`` and ``LookupTimeoutError``. Every other key would fail as well
-(``ends_all``) after an ``AuthenticationError``, ``InstanceError``, ``QuotaExceededError`` and
-``ClosedError``.
+``RateLimitedError``, ``ServerError``, ``LookupTimeoutError``, ``WaitTimeoutError`` and ``StoreLockedError``.
+Every other key would fail as well (``ends_all``) after an ``AuthenticationError``, ``InstanceError``,
+``QuotaExceededError`` and ``ClosedError``.
 
 A ``FleetError`` is either of the two, and says which. An unknown message is no error: its status is ``None``.
 Misuse is ``TypeError`` or ``ValueError``.
@@ -53,7 +56,10 @@ __all__ = [
     "ResponseError",
     "ServerError",
     "StatusLookupError",
+    "StoreError",
+    "StoreLockedError",
     "TransportError",
+    "WaitTimeoutError",
     "WrongLoopError",
 ]
 
@@ -300,11 +306,54 @@ class FleetError(StatusLookupError):
         self.ends_all = not is_transient
 
 
+class WaitTimeoutError(StatusLookupError):
+    """A message did not reach its end within ``timeout`` seconds of ``StatusTracker.wait``; it stays tracked.
+
+    ``last`` is the last status seen, and ``last_failure`` why the last lookups failed, if they did.
+    """
+
+    is_transient = True
+    timeout: float
+    """The seconds that the wait had."""
+    last: Any
+    """The last status that is known; ``None`` if there is none."""
+    last_failure: StatusLookupError | None
+    """Why the tracker's last lookups failed; ``None`` if they went well."""
+
+    def __init__(
+        self, timeout: float, *, last: Any = None, last_failure: StatusLookupError | None = None
+    ) -> None:
+        state = getattr(last, "state", None)
+        seen = "nothing is known of it" if last is None else f"the last state is {state}"
+        failed = "" if last_failure is None else f"; the last lookups failed: {last_failure}"
+        super().__init__(f"the message is not at its end after {timeout:g} s: {seen}{failed}")
+        self.timeout = timeout
+        self.last = last
+        self.last_failure = last_failure
+
+    def fresh(self) -> Self:
+        """Return an equal error as any other does, with a ``last_failure`` of its own."""
+        error = super().fresh()
+        if self.last_failure is not None:
+            error.last_failure = self.last_failure.fresh()
+        return error
+
+
+class StoreError(StatusLookupError):
+    """A tracker's store cannot be read or written; its text says which, and how to go on."""
+
+
+class StoreLockedError(StoreError):
+    """Another process, or another tracker here, tracks with this file."""
+
+    is_transient = True
+
+
 class WrongLoopError(StatusLookupError):
-    """A client or a ``TokenBucket`` was used on a second event loop; its text says what to do."""
+    """A client, a tracker or a ``TokenBucket`` was used on a second event loop; its text says what to do."""
 
 
 class ClosedError(StatusLookupError):
-    """The client was closed before, or while, the status was looked up."""
+    """The client was closed before, or while, the status was looked up, or the tracker before its end."""
 
     ends_all = True

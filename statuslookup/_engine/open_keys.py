@@ -79,7 +79,8 @@ class OpenKeys(Generic[KeyT, AnswerT]):
         self, batch: Batch[KeyT, AnswerT], outcomes: Mapping[KeyT, AnswerT | StatusLookupError | None]
     ) -> None:
         """Take the keys that have an outcome out of the batch, and hand the outcomes to their waiters."""
-        keys, open_keys, left = batch.keys(), batch.open_keys, []
+        open_keys, left = batch.open_keys, []
+        keys = [open_key.key for open_key in open_keys]
         if not all(map(outcomes.__contains__, keys)):
             left = [open_key for open_key in open_keys if open_key.key not in outcomes]
             open_keys = [open_key for open_key in open_keys if open_key.key in outcomes]

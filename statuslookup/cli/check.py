@@ -17,17 +17,26 @@ from .._model import AnswerT, KeyT
 from ..errors import StatusLookupError
 from ..providers import Provider
 from . import interrupts
+from .clients import client_of
 from .display import Bar, bars, counted, reason_of, say, summary_of
 from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of_end
-from .options import CREDENTIALS, arguments_of, provider_argument, provider_of, provider_options
+from .inputs import file_argument, keys_of, opened, source_of, usage_errors
+from .options import (
+    CREDENTIALS,
+    arguments_of,
+    has_hidden_fleet,
+    provider_argument,
+    provider_of,
+    provider_options,
+    timeout_option,
+)
 from .providers import ENTRIES, Entry
 from .table.cells import large_cells
 from .table.check import Check
 from .table.encodings import Csv, Encoding
-from .table.keys import plain
-from .table.lines import Lines
+from .table.keys import Keys, plain
 from .table.output import encoding_of
-from .table.reading import Opened, open_input
+from .table.reading import Opened
 from .table.results import ERROR, LINE, STATE, Results
 from .table.resume import Resumed, ResumeError
 from .table.rows import Input
@@ -71,26 +80,26 @@ Examples:
 
 @click.command(help=_HELP, epilog=EXIT_CODES)
 @provider_argument
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@file_argument
 @table_options
 @click.option("--unordered", is_flag=True, help="Write rows as they come; each has its 'line' of the input.")
 @click.option("--resume", is_flag=True, help="Go on after the rows that are in the output already.")
 @click.option("--only-open", is_flag=True, help="Copy rows whose 'state' is final, and ask for the others.")
 @provider_options
+@timeout_option
 @click.pass_context
 def check(context: click.Context, /, entry: Entry[Any, Any], file: str, **options: Any) -> None:
     provider = provider_of(entry, **options)
-    if options["custom_ids"] and entry.keys_by_name is None:
-        owners = " and ".join(other.brand for other in ENTRIES if other.keys_by_name is not None)
-        raise click.UsageError(f"--custom-ids is {owners}'s")
+    keys = keys_of(entry, options)
     if options["resume"] and options["output"] is None:
         raise click.UsageError("--resume needs the output file to go on with: -o FILE")
     context.with_resource(large_cells())
-    job = _job_of(context, entry, provider, file, options)
+    job = _job_of(context, entry, provider, keys, file, options)
     job.run()
     if job.can_be_asked_again:
         options["key"] = job.key
-        say(f"To ask again for rows without a final state: {_again(entry, **options)}")
+        how = " (with the same --fleet)" if has_hidden_fleet(options) else ""
+        say(f"To ask again for rows without a final state{how}: {_again(entry, **options)}")
     context.exit(FAILED if job.has_unknown_or_failed else 0)
 
 
@@ -118,26 +127,22 @@ def _job_of(
     context: click.Context,
     entry: Entry[KeyT, AnswerT],
     provider: Provider[KeyT, AnswerT],
+    keys: Keys[KeyT],
     file: str,
     options: Mapping[str, Any],
 ) -> "_Job[KeyT, AnswerT]":
-    opened = _opened(context, file)
-    keys = (entry.keys_by_name if options["custom_ids"] else None) or entry.keys
-    if (key := options["key"]) is not None:
-        if plain(key) in (STATE, ERROR, LINE):
-            raise click.UsageError(f"--key {key}: the check itself writes that column")
-        keys = keys.only(key)
-    name = "" if file == "-" else file
-    try:
-        lines = Lines(opened.read, encoding=options["encoding"])
-        source = Input(lines, keys, provider.check, format=options["input_format"], name=name)
-        _refuse_useless(options, source)
-    except InputError as error:
-        raise click.UsageError(f"{name or 'stdin'}: {error}") from None
+    input = opened(context, file)
+    if (key := options["key"]) is not None and plain(key) in (STATE, ERROR, LINE):
+        raise click.UsageError(f"--key {key}: the check itself writes that column")
+    with usage_errors(input):
+        source = source_of(input, keys, provider, options)
+        is_table = not source.is_empty and source.format != "jsonl"
+        if options["only_open"] and is_table and STATE not in source.columns:
+            raise InputError("--only-open needs a column 'state'")
     results: Results[KeyT, AnswerT] = Results(source.columns, entry.columns, with_line=options["unordered"])
     encoding = encoding_of(
         source,
-        opened,
+        input,
         results.names,
         output=options["output"] or "",
         format=options["output_format"],
@@ -145,46 +150,22 @@ def _job_of(
     )
     if options["csv_safe"] and not isinstance(encoding, Csv):
         raise click.UsageError("--csv-safe is for CSV: --format csv, or an output with such a name")
-    sink, resumed = _opened_sink(context, encoding, opened, options)
+    sink, resumed = _opened_sink(context, encoding, input, options)
     check = Check(
         source,
         results,
         sink,
         resumed=resumed,
         only_open=options["only_open"],
-        may_block=opened.size is None,
+        may_block=input.size is None,
         batch=provider.max_batch,
     )
-    client = StatusClient(provider, timeout=options["timeout"], retry=_PATIENT)
-    return _Job(context, provider.name, source, check, client, opened, options["output"])
-
-
-def _opened(context: click.Context, file: str) -> Opened:
-    if file == "-" and sys.stdin is None:
-        raise click.UsageError("stdin is closed")
-    try:
-        opened = open_input(file)
-    except OSError as error:
-        raise click.UsageError(reason_of(error)) from error
-    if opened.raw is not None:
-        context.with_resource(opened.raw)
-    return opened
-
-
-def _refuse_useless(options: Mapping[str, Any], source: Input[Any]) -> None:
-    """Raise an ``InputError`` if an option means nothing for this input."""
-    if source.is_empty:
-        return
-    if options["key"] is not None and source.format == "keys":
-        raise InputError("--key names a column of CSV or JSON Lines, and this is one key a line")
-    if options["custom_ids"] and source.format != "keys" and source.keys.chosen is None:
-        raise InputError("--custom-ids is for one key a line; name the column custom_id instead")
-    if options["only_open"] and source.format != "jsonl" and STATE not in source.columns:
-        raise InputError("--only-open needs a column 'state'")
+    client = client_of(provider, options, retry=_PATIENT)
+    return _Job(context, provider.name, source, check, client, input, options["output"])
 
 
 def _opened_sink(
-    context: click.Context, encoding: Encoding, opened: Opened, options: Mapping[str, Any]
+    context: click.Context, encoding: Encoding, input: Opened, options: Mapping[str, Any]
 ) -> tuple[Sink, Resumed]:
     output = options["output"]
     if output is None:
@@ -196,7 +177,7 @@ def _opened_sink(
     except OSError as error:
         raise click.UsageError(reason_of(error)) from error
     context.call_on_close(sink.close)
-    if opened.raw is not None and sink.is_same(opened.raw.fileno()):
+    if input.raw is not None and sink.is_same(input.raw.fileno()):
         raise click.UsageError("the output is the input; choose another file")
     if not options["resume"]:
         return sink, Resumed()

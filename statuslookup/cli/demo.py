@@ -15,6 +15,7 @@ from .._client import StatusClient
 from .._clock import SYSTEM_CLOCK
 from .._model import AnswerT, CustomId, DeliveryState, KeyT, MessageKey
 from ..providers import GreenAPI, Provider, SMSFire
+from .demo_tracking import Tracking
 from .display import Bar, add_elapsed, add_requests, bars, chart_of, counted, duration, rate_of
 from .interrupts import run_async
 from .options import needs_extras
@@ -57,16 +58,21 @@ _COROUTINES_A_STORY = 2
     help="How many messages to look up at SMSFire.",
 )
 def demo(messages: int) -> None:
-    """Look up a campaign and some stories at a sandbox on this machine.
+    """Look up a campaign and some stories at a sandbox on this machine, and then track some messages.
 
     The sandbox answers as SMSFire does, over HTTP: 2 requests a second, 50 ms away. Beside that it answers
-    as GREEN-API does, 1 request a second, for one story in 400 messages, 12 at most. Nothing leaves this
-    machine, and no account is needed. The result goes to stdout, the progress to stderr.
+    as GREEN-API does, 1 request a second, for one story in 400 messages, 12 at most. At the end, 300
+    messages live their lives, webhooks that tell of it get lost, and a tracker knows in the end. Nothing
+    leaves this machine, and no account is needed. The result goes to stdout, the progress to stderr.
     """
     with needs_extras("The demo"):
         from ..sandbox import Sandbox
-    sandbox = Sandbox(latency=_LATENCY)
     out, err = Console(), Console(stderr=True)
+    _show_lookups(Sandbox(latency=_LATENCY), messages, out, err)
+    _show_tracking(Sandbox(latency=_LATENCY), messages, out, err)
+
+
+def _show_lookups(sandbox: "Sandbox", messages: int, out: Console, err: Console) -> None:
     with sandbox.serve() as url:
         smsfire, greenapi = all_lookups = _lookups_at(sandbox, url, messages)
         err.print(
@@ -84,6 +90,17 @@ def demo(messages: int) -> None:
     for lookups in all_lookups:
         if (problem := lookups.disagreement()) is not None:
             raise click.ClickException(problem)
+
+
+def _show_tracking(sandbox: "Sandbox", messages: int, out: Console, err: Console) -> None:
+    tracking = Tracking(sandbox)
+    with sandbox.serve() as url:
+        err.print(tracking.prepare(url, messages), highlight=False)
+        with bars(err, lambda: [tracking.bar()]):
+            run_async(tracking.run)
+    out.print(tracking.table())
+    if (problem := tracking.disagreement()) is not None:
+        raise click.ClickException(problem)
 
 
 def _lookups_at(sandbox: "Sandbox", url: str, messages: int) -> "Sequence[Lookups[Any, Any]]":

@@ -105,8 +105,8 @@ def chart_of(
 ) -> Table:
     """Return a table with a bar for each state and, if it is given, for what failed; more rows may follow."""
     # Every provider can leave a key unknown, but none has every state.
-    counts = [(state.value, states[state], _colour_of(state)) for state in DeliveryState if states[state]]
-    counts.append(("unknown", states[None], _colour_of(None)))
+    counts = [(state.value, states[state], colour_of(state)) for state in DeliveryState if states[state]]
+    counts.append(("unknown", states[None], colour_of(None)))
     if failed is not None:
         counts.append(("failed", failed, _BAD))
     total, most = sum(count for _, count, _ in counts), max(count for _, count, _ in counts)
@@ -155,16 +155,16 @@ def table_of(
     for key, outcome in rows:
         lines = [] if outcome.status is None else list(lines_of(outcome.status))
         for line in lines:
-            state, since = Text(line.state.value, _colour_of(line.state)), _date(line.since)
-            table.add_row(_text(key), state, _text(line.status), since, _text(line.recipient))
+            state, since = Text(line.state.value, colour_of(line.state)), _date(line.since)
+            table.add_row(shown(key), state, shown(line.status), since, shown(line.recipient))
         if outcome.error is not None:
-            table.add_row(_text(key), Text("failed", _BAD), _text(str(outcome.error)))
+            table.add_row(shown(key), Text("failed", _BAD), shown(str(outcome.error)))
         elif not lines:
-            table.add_row(_text(key), Text("unknown", _colour_of(None)))
+            table.add_row(shown(key), Text("unknown", colour_of(None)))
     return table
 
 
-def _text(text: str) -> Text:
+def shown(text: str) -> Text:
     """Return a text of others as it is, with an escape for what would command the terminal."""
     return Text(escaped(text))
 
@@ -173,7 +173,7 @@ def _date(date: datetime | None) -> str:
     return "" if date is None else date.isoformat(sep=" ", timespec="seconds")
 
 
-def _colour_of(state: DeliveryState | None) -> str:
+def colour_of(state: DeliveryState | None) -> str:
     """Return the colour of a state; ``None`` is an unknown message."""
     if state is None:
         return "bright_black"

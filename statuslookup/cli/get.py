@@ -11,10 +11,11 @@ from .._client import StatusClient
 from .._model import AnswerT, KeyT, Outcome
 from ..errors import IncompleteError, StatusLookupError
 from ..providers import Provider
+from .clients import client_of
 from .display import say, table_of
 from .exit_codes import EXIT_CODES, FAILED, REFUSED, UNREACHABLE, USED_UP, exit_code_of
 from .interrupts import run_async
-from .options import CREDENTIALS, provider_argument, provider_of, provider_options
+from .options import CREDENTIALS, provider_argument, provider_of, provider_options, timeout_option
 from .providers import ENTRIES, Entry
 from .table.encodings import JsonLines
 from .table.results import Results
@@ -39,6 +40,7 @@ Examples:
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on a terminal too.")
 @provider_options
+@timeout_option
 @click.pass_context
 def get(
     context: click.Context, /, entry: Entry[Any, Any], keys: Sequence[str], as_json: bool, **options: Any
@@ -47,7 +49,8 @@ def get(
     if sys.stdout is None:
         raise click.UsageError("stdout is closed")
     asked = _read(entry, provider, keys)
-    outcomes = run_async(lambda: _look_up(provider, list(asked), options["timeout"]))
+    client = client_of(provider, options)
+    outcomes = run_async(lambda: _look_up(client, list(asked)))
     if as_json or not sys.stdout.isatty():
         _write_json(entry, [(asked[outcome.key][1], outcome) for outcome in outcomes])
     else:
@@ -70,12 +73,10 @@ def _read(
     return asked
 
 
-async def _look_up(
-    provider: Provider[KeyT, AnswerT], keys: Sequence[KeyT], timeout: float
-) -> list[Outcome[KeyT, AnswerT]]:
+async def _look_up(opened: StatusClient[KeyT, AnswerT], keys: Sequence[KeyT]) -> list[Outcome[KeyT, AnswerT]]:
     statuses: Mapping[KeyT, AnswerT | None]
     errors: Mapping[KeyT, StatusLookupError] = {}
-    async with StatusClient(provider, timeout=timeout) as client:
+    async with opened as client:
         try:
             statuses = await client.get_many(keys)
         except IncompleteError as error:

@@ -16,8 +16,10 @@ from .check import check
 from .demo import demo
 from .display import reason_of, say
 from .exit_codes import INTERRUPTED
+from .fleet import fleet
 from .get import get
 from .sandbox import sandbox
+from .watch import watch
 
 
 class _Commands(click.Group):
@@ -75,5 +77,5 @@ def commands() -> None:
     """Look up what became of WhatsApp messages, as fast as the provider's rules allow."""
 
 
-for _command in (check, get, sandbox, demo):
+for _command in (check, get, watch, fleet, sandbox, demo):
     commands.add_command(_command)

@@ -11,6 +11,7 @@ from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
 from .._model import AnswerT, KeyT, RateLimit
+from .._wire import Secret
 from ..providers import Provider
 from .exit_codes import USAGE
 from .providers import ENTRIES, Entry
@@ -24,7 +25,9 @@ CREDENTIALS = (
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 Rate: TypeAlias = RateLimit | Literal["off"] | None
 
-_TIMEOUT = 60.0
+FLEET_VARIABLE = "STATUSLOOKUP_FLEET"
+_FLEET_NAME = "default"
+DEFAULT_TIMEOUT = 60.0
 _WORDS = {entry.alias: entry.word for entry in ENTRIES}
 
 
@@ -57,7 +60,19 @@ def _timeout(_: click.Context, parameter: click.Parameter, value: float) -> floa
     return value
 
 
+def secret_text(_: click.Context, __: click.Parameter, value: str | None) -> Secret | None:
+    """Hide a text that may hold a password from tracebacks with locals, as far as it is ours."""
+    return None if value is None else Secret(value)
+
+
 provider_argument = click.argument("entry", type=_EntryChoice(ENTRIES))
+
+
+env_file_option = click.option(
+    "--env-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Read credentials from this file of NAME=value lines, as python-dotenv does.",
+)
 
 
 def provider_options(command: CommandT) -> CommandT:
@@ -71,35 +86,60 @@ def provider_options(command: CommandT) -> CommandT:
             help="Requests a second, or 'off'; else the provider's limit.",
         ),
         click.option(
-            "--timeout",
-            callback=_timeout,
-            type=float,
-            metavar="SECONDS",
-            default=_TIMEOUT,
-            show_default=True,
-            help="Seconds that one lookup may take in all.",
+            "--fleet",
+            callback=secret_text,
+            metavar="URL",
+            help="Share the limit and the requests with other processes through this Redis, or 'off'; else"
+            f" {FLEET_VARIABLE} says which, where a URL with a password belongs: all users of a machine see"
+            " command lines.",
         ),
         click.option(
-            "--env-file",
-            type=click.Path(exists=True, dir_okay=False),
-            help="Read credentials from this file of NAME=value lines, as python-dotenv does.",
+            "--fleet-name",
+            metavar="NAME",
+            default=_FLEET_NAME,
+            show_default=True,
+            help="The name= of the fleet: one for each IP address that requests leave by.",
         ),
+        env_file_option,
     )
     for option in reversed(options):
         command = option(command)
     return command
 
 
+def timeout_option(command: CommandT) -> CommandT:
+    """Give a command the option that says how long a lookup may take."""
+    return click.option(
+        "--timeout",
+        callback=_timeout,
+        type=float,
+        metavar="SECONDS",
+        default=DEFAULT_TIMEOUT,
+        show_default=True,
+        help="Seconds that one lookup may take in all.",
+    )(command)
+
+
 def arguments_of(options: Mapping[str, Any]) -> list[str]:
-    """Return the arguments that ask the same provider in the same way."""
-    rate, timeout = options["rate"], options["timeout"]
+    """Return the arguments that ask the same provider in the same way, but for a fleet with a password."""
+    rate, fleet, fleet_name = (options[name] for name in ("rate", "fleet", "fleet_name"))
+    timeout = options.get("timeout", DEFAULT_TIMEOUT)
     given = {
         **{entry.url_option: options[entry.url_parameter] for entry in ENTRIES},
         "--rate": f"{1 / rate.interval:g}" if isinstance(rate, RateLimit) else rate,
-        "--timeout": None if timeout == _TIMEOUT else timeout,
+        "--timeout": None if timeout == DEFAULT_TIMEOUT else timeout,
         "--env-file": options["env_file"],
+        "--fleet": None if fleet is None or has_hidden_fleet(options) else fleet.reveal(),
+        "--fleet-name": None if fleet_name == _FLEET_NAME else fleet_name,
     }
     return [part for name, value in given.items() if value is not None for part in (name, str(value))]
+
+
+def has_hidden_fleet(options: Mapping[str, Any]) -> bool:
+    """Tell whether the fleet was named by an option that may not be shown, because it may hold a password."""
+    fleet: Secret | None = options["fleet"]
+    # redis-py takes a password also behind the question mark.
+    return fleet is not None and any(mark in fleet.reveal() for mark in "@?")
 
 
 def provider_of(
@@ -158,12 +198,12 @@ class _MissingExtras(click.ClickException):
 
 
 @contextmanager
-def needs_extras(what: str) -> Generator[None]:
-    """Say what to install if an import fails because an extra of the sandbox is missing."""
+def needs_extras(what: str, *, install: str = '"statuslookup[cli,sandbox]"') -> Generator[None]:
+    """Say what to install if an import fails because an extra is missing."""
     try:
         yield
     except ImportError as error:
-        # The sandbox says itself that what it needs is missing. Anything else is a bug, and shows as one.
+        # Our own modules say themselves what is missing. Anything else is a bug, and shows as one.
         if not isinstance(error.__cause__, ImportError):
             raise
-        raise _MissingExtras(f'{what} needs its extras: pip install "statuslookup[cli,sandbox]"') from error
+        raise _MissingExtras(f"{what} needs its extras: pip install {install}") from error

@@ -124,6 +124,7 @@ def _smsfire_keys(*, digits_are_ids: bool = True) -> Keys[MessageKey]:
         shown_columns=("id", "customId", "custom_id"),
         in_line=partial(_id_or_custom_id, digits_are_ids=digits_are_ids),
         of_argument=_id_or_marked_custom_id,
+        column_of=lambda key: "custom_id" if isinstance(key, CustomId) else "id",
         column_of_bad="custom_id",
         is_id=_is_id,
     )
@@ -200,6 +201,7 @@ GREENAPI: Entry[str, StatusStatistic] = Entry(
         shown_columns=("idMessage", "id_message", "id"),
         in_line=_id_message,
         of_argument=_id_message,
+        column_of=lambda _: "id_message",
         column_of_bad="id_message",
         is_id=lambda text: _WHATSAPP_ID.fullmatch(undressed(text)) is not None,
     ),

@@ -1,8 +1,8 @@
-"""The options that say how a check reads and writes tables."""
+"""The options that say how tables are read and written."""
 
 import codecs
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -52,6 +52,13 @@ def table_options(command: CommandT) -> CommandT:
         click.option(
             "--csv-safe", is_flag=True, help="Write ' before a text that a spreadsheet takes for a formula."
         ),
+    )
+    return _with(options, input_options(command))
+
+
+def input_options(command: CommandT) -> CommandT:
+    """Give a command the options that say how its input is read."""
+    options = (
         click.option(
             "--input-format",
             type=click.Choice(["csv", "jsonl", "keys"]),
@@ -68,6 +75,10 @@ def table_options(command: CommandT) -> CommandT:
             "--custom-ids", is_flag=True, help="One key a line, or --key: digits are customIds too, not ids."
         ),
     )
+    return _with(options, command)
+
+
+def _with(options: Sequence[Callable[[CommandT], CommandT]], command: CommandT) -> CommandT:
     for option in reversed(options):
         command = option(command)
     return command

@@ -9,7 +9,7 @@ try:
 except ImportError as error:
     if error.name is None or error.name.split(".")[0] != "redis":
         raise
-    raise ImportError('a fleet needs redis: pip install "statuslookup[fleet]"', name=error.name) from None
+    raise ImportError('a fleet needs redis: pip install "statuslookup[fleet]"', name=error.name) from error
 
 __all__ = ["RedisFleet"]
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from typing import Any, Final, TypeAlias
 
@@ -85,14 +85,10 @@ class Link:
 
         The caller sees to it that this is not cancelled: ``start`` does.
         """
-        return await self.attempt(self._evaluate(script, keys, arguments))
-
-    async def attempt(self, call: Awaitable[Any]) -> Any:
-        """Await a call of the client; what Redis refuses, or that it is away, raises ``FleetError``."""
         problem: FleetError
         try:
             async with asyncio.timeout(self.timeout):
-                reply = await call
+                reply = await self._evaluate(script, keys, arguments)
         except Exception as error:
             if not is_redis_error(error):
                 raise

@@ -29,4 +29,3 @@ class Script:
 
 TAKE = Script.read("take")
 DONE = Script.read("done")
-LOOK = Script.read("look")

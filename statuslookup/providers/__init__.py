@@ -8,7 +8,7 @@ function of one's own. A ``SharedProvider`` can be looked up through a fleet as 
 """
 
 from .._wire import Request, Response, Secret
-from .base import Exchange, Outcomes, Provider, SharedProvider, error_of, items_of
+from .base import Exchange, Outcomes, Provider, SharedProvider, Trackable, error_of, items_of
 from .fields import Reading, date, decode, integer, reader, required, text, unix_time
 from .greenapi import GreenAPI
 from .smsfire import SMSFire
@@ -24,6 +24,7 @@ __all__ = [
     "SMSFire",
     "Secret",
     "SharedProvider",
+    "Trackable",
     "date",
     "decode",
     "error_of",

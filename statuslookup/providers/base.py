@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from .._model import AnswerT, KeyT, RateLimit
+from .._model import AnswerT, DeliveryState, KeyT, RateLimit
 from .._wire import Request, Response, Secret
 from ..errors import (
     AuthenticationError,
@@ -84,6 +84,33 @@ class Provider(Protocol[KeyT, AnswerT]):
         the first outcome of a key counts. Where nobody waits for the other keys any more, the generator is
         closed instead of sending its next request.
         """
+        ...
+
+
+class Trackable(Provider[KeyT, AnswerT], Protocol[KeyT, AnswerT]):
+    """A provider whose messages a ``StatusTracker`` can follow; its answers have a ``state``.
+
+    ``SMSFire`` and ``GreenAPI`` are. Beside what every provider has, it says without I/O what news mean.
+    """
+
+    @property
+    def webhooks_tell_all(self) -> bool:
+        """Whether a webhook tells all there is to know of a message; if not, only a lookup ends it."""
+        ...
+
+    def keys_of(self, status: AnswerT) -> Sequence[KeyT]:
+        """Return the keys by which the message may be tracked; what is no answer is a ``TypeError``."""
+        ...
+
+    def advance(self, known: AnswerT | None, status: AnswerT) -> AnswerT | None:
+        """Return what is known after some news, or ``None`` if they say nothing new.
+
+        It is a maximum: all orders and repetitions of the same news lead to the same end.
+        """
+        ...
+
+    def reached(self, status: AnswerT, until: DeliveryState) -> bool:
+        """Tell whether the message is as far as ``until``, or failed."""
         ...
 
 

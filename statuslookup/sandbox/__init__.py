@@ -16,9 +16,11 @@ from ._counting import Counting
 
 try:
     from ._app import Sandbox
+    from ._campaigns import Campaign
     from ._greenapi import Instance
-    from ._webhooks import Posted
+    from ._lives import DeliveryCurve, Step
+    from ._webhooks import Mishaps, Posted
 except ModuleNotFoundError as _error:
     raise ImportError("the sandbox needs its extra: pip install 'statuslookup[sandbox]'") from _error
 
-__all__ = ["Counting", "Instance", "Posted", "Sandbox"]
+__all__ = ["Campaign", "Counting", "DeliveryCurve", "Instance", "Mishaps", "Posted", "Sandbox", "Step"]

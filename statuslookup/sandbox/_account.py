@@ -110,6 +110,7 @@ class Account(ABC):
         self,
         target: Target,
         *,
+        path: str | None = None,
         lose: float = 0.0,
         repeat: float = 0.0,
         reorder: float = 0.0,
@@ -119,17 +120,17 @@ class Account(ABC):
     ) -> Posted:
         """Post a webhook for every status change since the last call, one request each, and say how it went.
 
-        ``target`` is an http URL of this machine, or an ASGI app in this process. They come one after
-        another, and it has 2 seconds for each; what has no response that says success by then is discarded
-        and never sent again. A change to EXPIRED has no webhook. An instance posts its own changes,
-        the sandbox those of SMSFire and of all instances.
+        ``target`` is an http URL of this machine, or an ASGI app in this process, which gets them at
+        ``path`` or else at ``/``. They come one after another, and it has 2 seconds for each; what has no
+        response that says success by then is discarded and never sent again. A change to EXPIRED has no
+        webhook. An instance posts its own changes, the sandbox those of SMSFire and of all instances.
 
         ``lose``, ``repeat``, ``reorder`` and ``delay`` are shares from 0 to 1: of those that never come, come
         twice, are held back until all that were due later have come, or come ``delay_by`` seconds late, at
         least and at most. ``random`` chooses; seed it to have the same ones chosen again.
         """
         mishaps = Mishaps(lose=lose, repeat=repeat, reorder=reorder, delay=delay, delay_by=delay_by)
-        post = poster(target)
+        post = poster(target, path)
         chance = Random() if random is None else random  # noqa: S311 - it guards nothing
         return await post_all(self._take_webhooks(), post, mishaps, chance)
 

@@ -101,10 +101,8 @@ class Instance(Account):
         Each of its receipts that is new or has another status then makes a webhook due.
         """
         for statistic in statistics:
-            _check_statistic(statistic)
-            receipts = tuple(map(_with_word, statistic.receipts))
-            with self._lock:
-                self._store(attrs.evolve(statistic, receipts=receipts))
+            for webhook in self._put(statistic):
+                self._outbox.add(self, webhook)
 
     def add_statistic(self, id_message: str, *receipts: Receipt | DeliveryState) -> StatusStatistic:
         """Add what is known of one WhatsApp status ("story"), and return it.
@@ -152,6 +150,13 @@ class Instance(Account):
         self.add(attrs.evolve(known, receipts=receipts))
         return self._statistics[id_message]
 
+    def _put(self, statistic: StatusStatistic) -> list[bytes]:
+        """Make a statistic known, and return the webhooks that its changes are worth."""
+        _check_statistic(statistic)
+        receipts = tuple(map(_with_word, statistic.receipts))
+        with self._lock:
+            return self._store(attrs.evolve(statistic, receipts=receipts))
+
     def _is_authorized(self, scope: Scope) -> bool:
         token = instance_path(scope)[1]
         return hmac.compare_digest(token.encode(), self._token)
@@ -179,16 +184,17 @@ class Instance(Account):
                 return self._respond(1, _encode(known.receipts if known else (), self._style))
         return self._error(466)
 
-    def _store(self, statistic: StatusStatistic) -> None:
+    def _store(self, statistic: StatusStatistic) -> list[bytes]:
         known = self._statistics.get(statistic.id_message)
         self._statistics[statistic.id_message] = statistic
         if known is None:
-            return
+            return []
         before = {(receipt.participant, receipt.status) for receipt in known.receipts}
-        for receipt in statistic.receipts:
-            if (receipt.participant, receipt.status) not in before:
-                body = _encode_webhook(self._id_instance, statistic.id_message, receipt)
-                self._outbox.add(self, body)
+        return [
+            _encode_webhook(self._id_instance, statistic.id_message, receipt)
+            for receipt in statistic.receipts
+            if (receipt.participant, receipt.status) not in before
+        ]
 
 
 def instance_path(scope: Scope) -> tuple[int | None, str]:

@@ -63,10 +63,9 @@ class SMSFireAccount(Account):
         If that changes its status, a webhook is due, unless the new one is EXPIRED.
         """
         for message in messages:
-            check_message(message)
-            encoded = encode(message, leading_zeros=self._leading_zeros)
-            with self._lock:
-                self._store(message, encoded)
+            webhook = self._put(message)
+            if webhook is not None:
+                self._outbox.add(self, webhook)
 
     def add_message(
         self,
@@ -107,19 +106,31 @@ class SMSFireAccount(Account):
         self.add(message)
         return message
 
-    def change_state(self, id: int, state: DeliveryState) -> MessageStatus:
-        """Give a message another state as of this second, and return the message.
+    def change_state(
+        self, id: int, state: DeliveryState, *, status_date: datetime | None = None
+    ) -> MessageStatus:
+        """Give a message another state as of that date, or of this second, and return the message.
 
         An id that was not added, or a state that SMSFire does not have, is a ``ValueError``.
         """
+        message = self._changed(id, state, _now() if status_date is None else status_date)
+        self.add(message)
+        return message
+
+    def _changed(self, id: int, state: DeliveryState, status_date: datetime) -> MessageStatus:
         code, name = _code_and_name(state)
         if id not in self._messages:
             raise ValueError(f"no message has the id {id}: add it first")
-        message = attrs.evolve(
-            self._messages[id], status_code=code, status_name=name, status_date=_now(), state=state
+        return attrs.evolve(
+            self._messages[id], status_code=code, status_name=name, status_date=status_date, state=state
         )
-        self.add(message)
-        return message
+
+    def _put(self, message: MessageStatus) -> bytes | None:
+        """Make a message known, and return the webhook that its change is worth, if any."""
+        check_message(message)
+        encoded = encode(message, leading_zeros=self._leading_zeros)
+        with self._lock:
+            return self._store(message, encoded)
 
     def _is_authorized(self, scope: Scope) -> bool:
         sent = Request(scope).headers.get("authorization", "").encode("latin-1")
@@ -142,7 +153,7 @@ class SMSFireAccount(Account):
             found = [self._encoded[id] for id in self._find(ids, custom_ids)]
             return self._respond(len(ids) + len(custom_ids), b"[%b]" % b",".join(found) if found else None)
 
-    def _store(self, message: MessageStatus, encoded: bytes) -> None:
+    def _store(self, message: MessageStatus, encoded: bytes) -> bytes | None:
         old = self._messages.get(message.id)
         if old is not None and old.custom_id is not None and old.custom_id != message.custom_id:
             del self._ids[old.custom_id][message.id]
@@ -151,8 +162,8 @@ class SMSFireAccount(Account):
         self._messages[message.id] = message
         self._encoded[message.id] = encoded
         # SMSFire: "EXPIRED" is never sent by webhook.
-        if old is not None and _status(old) != _status(message) and not is_expired(message):
-            self._outbox.add(self, encoded)
+        is_news = old is not None and _status(old) != _status(message) and not is_expired(message)
+        return encoded if is_news else None
 
     def _last_sent(self, custom_id: str) -> int | None:
         def sent(id: int) -> float:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
@@ -82,15 +82,25 @@ def _seconds(_: object, attribute: "Attribute[tuple[float, float]]", value: obje
 
 @frozen(kw_only=True)
 class Mishaps:
-    """What can happen to webhooks on their way, and to which share of them it does."""
+    """What happens to webhooks on their way, and to which share of them it does.
 
-    lose: float = field(validator=_share)
-    repeat: float = field(validator=_share)
-    reorder: float = field(validator=_share)
-    delay: float = field(validator=_share)
-    delay_by: tuple[float, float] = field(validator=_seconds)
+    ``lose``, ``repeat``, ``reorder`` and ``delay`` are shares from 0 to 1: of those that never come, come
+    twice, are held back until later ones have come, or come ``delay_by`` seconds late. Anything else is a
+    ``TypeError`` or ``ValueError``.
+    """
 
-    def copies(self, count: int, random: Random) -> list[list[tuple[float, int]]]:
+    lose: float = field(default=0.0, validator=_share)
+    """The share that never comes."""
+    repeat: float = field(default=0.0, validator=_share)
+    """The share that comes twice."""
+    reorder: float = field(default=0.0, validator=_share)
+    """The share that comes after what happened later."""
+    delay: float = field(default=0.0, validator=_share)
+    """The share that comes late."""
+    delay_by: tuple[float, float] = field(default=(0.5, 3.0), validator=_seconds)
+    """How many seconds late that is, at least and at most."""
+
+    def _copies(self, count: int, random: Random) -> list[list[tuple[float, int]]]:
         """Return for each webhook its copies: the seconds until one is sent, and its rank among its equals.
 
         As many numbers are drawn whatever the shares are, so that one seed loses the same webhooks
@@ -112,7 +122,7 @@ class Mishaps:
 
 async def post_all(bodies: Sequence[bytes], post: Poster, mishaps: Mishaps, random: Random) -> Posted:
     """Post the webhooks one after another, as far as their mishaps let them."""
-    copies = mishaps.copies(len(bodies), random)
+    copies = mishaps._copies(len(bodies), random)
     requests = sorted(
         (seconds, rank, position) for position, ways in enumerate(copies) for seconds, rank in ways
     )
@@ -121,10 +131,7 @@ async def post_all(bodies: Sequence[bytes], post: Poster, mishaps: Mishaps, rand
     for seconds, _, position in requests:
         if seconds:
             await anyio.sleep_until(started_at + seconds)
-        status = None
-        with anyio.move_on_after(_SECONDS_TO_ANSWER):
-            status = await post(bodies[position])
-        delivered += status is not None and 200 <= status < 300
+        delivered += await is_delivered(post, bodies[position])
     return Posted(
         lost=copies.count([]),
         repeated=sum(len(ways) == 2 for ways in copies),
@@ -133,10 +140,23 @@ async def post_all(bodies: Sequence[bytes], post: Poster, mishaps: Mishaps, rand
     )
 
 
-def poster(target: Target) -> Poster:
-    """Return what posts to the target; a target that is not one is a ``TypeError`` or ``ValueError``."""
+async def is_delivered(post: Poster, body: bytes) -> bool:
+    """Post a webhook, and return whether the response said success in time."""
+    status = None
+    with anyio.move_on_after(_SECONDS_TO_ANSWER):
+        status = await post(body)
+    return status is not None and 200 <= status < 300
+
+
+def poster(target: Target, path: str | None = None) -> Poster:
+    """Return what posts to the target; a target that is not one is a ``TypeError`` or ``ValueError``.
+
+    ``path`` is where at an app, without which it is ``/``; a URL has its own.
+    """
+    if path is not None and not (callable(target) and path.startswith("/")):
+        raise ValueError("path is for an ASGI app, and begins with '/'; a URL has its own")
     if callable(target):
-        return lambda body: _post_to_app(target, body)
+        return lambda body: _post_to_app(target, path or "/", body)
     if not isinstance(target, str):
         raise TypeError(f"webhooks are posted to a URL or an ASGI app, not to {type(target).__name__}")
     if not target.isascii() or not target.isprintable() or " " in target:
@@ -177,7 +197,7 @@ async def _post_to_socket(host: str, port: int, head: bytes, body: bytes) -> int
         return None
 
 
-async def _post_to_app(app: ASGIApp, body: bytes) -> int | None:
+async def _post_to_app(app: ASGIApp, path: str, body: bytes) -> int | None:
     status: int | None = None
     unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -197,8 +217,8 @@ async def _post_to_app(app: ASGIApp, body: bytes) -> int | None:
         "http_version": "1.1",
         "method": "POST",
         "scheme": "http",
-        "path": "/",
-        "raw_path": b"/",
+        "path": path,
+        "raw_path": quote(path).encode(),
         "root_path": "",
         "query_string": b"",
         "headers": [

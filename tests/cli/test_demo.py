@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from statuslookup import DeliveryState, MessageStatus, RateLimit
+from statuslookup import CustomId, DeliveryState, MessageStatus, RateLimit
 from statuslookup.cli import demo as demo_module
+from statuslookup.cli.demo_tracking import Tracking
 from statuslookup.cli.main import commands
-from statuslookup.sandbox import Sandbox
+from statuslookup.sandbox import Sandbox, Step
 from tests.support.demos import STATES_OF_400, demo, figures, states
 from tests.support.processes import finish, needs_terminals, on_terminal, read_terminal, start
 
@@ -53,6 +54,8 @@ def test_piped_output_is_plain_text_in_80_columns(piped: tuple[int, str, str]) -
         "The sandbox answers as SMSFire does: 2 requests a second, 50 ms away.",
         "Beside that 1 story, each in 2 coroutines.",
         "The sandbox answers as GREEN-API does: 1 request a second.",
+        "Now 300 messages live their lives, 40 times as fast.",
+        "A webhook tells of each change, but 3 in 10 get lost; a StatusTracker knows.",
     ]
 
 
@@ -64,6 +67,22 @@ def test_green_api_has_a_table_of_its_own(piped: tuple[int, str, str]) -> None:
     # Two coroutines asked for the same story at once.
     assert (values["Requests made"], values["Keys a request"], values["Rejections"]) == ("1", "1.0", "0")
     assert values["One lookup a request would take"] == "2.0 s"
+
+
+def test_the_tracker_knows_every_end_although_webhooks_get_lost(piped: tuple[int, str, str]) -> None:
+    tables = piped[1]
+    assert tables.index("GREEN-API, 1 story") < tables.index("Tracking, 300 messages")
+    values = figures(tables, "Tracking")
+    found = states(tables, "Tracking")
+    assert sum(found.values()) == 300
+    assert {"SENT", "PENDING"}.isdisjoint(found)
+    assert found["unknown"] == 0
+    assert found["EXPIRED"] > 0
+    assert int(values["Webhooks lost"]) > 100
+    assert int(values["Ends by webhook"]) + int(values["Ends by lookup"]) == 300
+    assert int(values["Ends by lookup"]) > 30
+    # A few seconds; how much more is the machine's affair.
+    assert float(values["Elapsed"].removesuffix(" s")) < 20
 
 
 @pytest.mark.parametrize(("messages", "stories"), [(1, 1), (799, 1), (800, 2), (4799, 11), (100_000, 12)])
@@ -181,6 +200,20 @@ def test_a_rejection_that_both_sides_saw_is_shown(monkeypatch: pytest.MonkeyPatc
     assert (values["Requests made"], values["Rejections"], values["Keys a request"]) == ("2", "1", "100.0")
 
 
+def test_an_end_that_is_not_the_true_one_is_said() -> None:
+    tracking = Tracking(Sandbox())
+    key = CustomId("order-001")
+    tracking._lives[key] = (Step(0.0, DeliveryState.PENDING), Step(1.0, DeliveryState.REJECTED))
+    ended = "Tracking: order-001 ended as REJECTED, and the tracker says otherwise"
+    for state in (DeliveryState.DELIVERED, DeliveryState.PENDING):
+        tracking._ends[key] = MessageStatus(id=1, state=state)
+        assert tracking.disagreement() == ended
+    tracking._ends[key] = None
+    assert tracking.disagreement() == ended
+    tracking._ends[key] = MessageStatus(id=1, state=DeliveryState.REJECTED)
+    assert tracking.disagreement() is None
+
+
 def test_answers_that_are_not_what_the_sandbox_was_given_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     class Forgetful(Sandbox):
         def add_message(self, id: int, **options: Any) -> MessageStatus:
@@ -271,5 +304,5 @@ def test_a_log_gets_no_bar_even_if_it_wants_colours() -> None:
     exit_code, table, errors = demo("--messages", "100", FORCE_COLOR="1")
     assert exit_code == 0
     assert "\x1b[" in table
-    assert len(errors.splitlines()) == 4
+    assert len(errors.splitlines()) == 6
     assert " of 100" not in errors

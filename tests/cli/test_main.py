@@ -70,6 +70,9 @@ def test_a_provider_that_fails_once_among_answers_is_1(url: str, sandbox: Sandbo
         (["get", "smsfire", "1"], ">&-", 2, "stdout is closed"),
         (["check", "smsfire", "-"], ">&-", 2, "stdout is closed; write to a file: -o FILE"),
         (["check", "smsfire", "-"], "<&-", 2, "stdin is closed"),
+        (["watch", "smsfire", "-"], ">&-", 2, "stdout is closed"),
+        (["watch", "smsfire", "-"], "<&-", 2, "stdin is closed"),
+        (["watch", "smsfire", "-"], ">/dev/full", 1, "A watch with a file (--store FILE) can go on."),
         (["check", "smsfire", "-", "-o", "/dev/full"], ">&-", 1, "written to /dev/full. Repeat the command."),
     ],
 )

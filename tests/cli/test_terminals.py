@@ -24,7 +24,7 @@ def hostile(sandbox: Sandbox) -> str:
 @needs_terminals
 @pytest.mark.parametrize(
     "arguments",
-    [["get", "smsfire", "ID"], ["get", "smsfire", "ID", "--json"]]
+    [["get", "smsfire", "ID"], ["get", "smsfire", "ID", "--json"], ["watch", "smsfire", "FILE", "--json"]]
     + [["check", "smsfire", "FILE", *more] for more in ([], ["--format", "csv"], ["-o", "/dev/stdout"])],
     ids=" ".join,
 )

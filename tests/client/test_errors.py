@@ -22,7 +22,10 @@ from statuslookup import (
     ResponseError,
     ServerError,
     StatusLookupError,
+    StoreError,
+    StoreLockedError,
     TransportError,
+    WaitTimeoutError,
     WrongLoopError,
     errors,
 )
@@ -42,6 +45,9 @@ ERRORS: list[StatusLookupError] = [
     DecodeError("unreadable", provider="P", problems=("id is missing", "statusDate is not a date")),
     LookupTimeoutError(60, queued=1, paced=2, in_flight=57),
     IncompleteError({1: None}, {2: ClosedError("closed")}),
+    WaitTimeoutError(5, last_failure=ServerError("failed", provider="P", status_code=500)),
+    StoreError("the disk is full"),
+    StoreLockedError("another process"),
     FleetError("Redis at redis:6379 refuses the password"),
     WrongLoopError("another loop"),
     ClosedError("closed"),
@@ -62,6 +68,9 @@ PARENTS: dict[type[StatusLookupError], type[Exception]] = {
     DecodeError: ProviderError,
     LookupTimeoutError: StatusLookupError,
     IncompleteError: StatusLookupError,
+    WaitTimeoutError: StatusLookupError,
+    StoreError: StatusLookupError,
+    StoreLockedError: StoreError,
     FleetError: StatusLookupError,
     WrongLoopError: StatusLookupError,
     ClosedError: StatusLookupError,
@@ -75,6 +84,8 @@ def content(error: StatusLookupError) -> dict[str, Any]:
     attributes = {name: value for name, value in vars(error).items() if name != "__notes__"}
     if isinstance(error, IncompleteError):
         attributes["errors"] = {key: content(inner) for key, inner in error.errors.items()}
+    if isinstance(error, WaitTimeoutError) and error.last_failure is not None:
+        attributes["last_failure"] = content(error.last_failure)
     return {"type": type(error), "text": str(error), "args": error.args, **attributes}
 
 
@@ -100,6 +111,7 @@ def test_the_drawing_shows_each_error_below_its_parent() -> None:
 
 def test_what_an_error_means_for_the_next_lookup_is_what_the_drawing_says() -> None:
     transient = {TransportError, ForbiddenError, RateLimitedError, ServerError, LookupTimeoutError}
+    transient |= {WaitTimeoutError, StoreLockedError}
     ending = {AuthenticationError, InstanceError, QuotaExceededError, ClosedError}
     assert {cls for cls in PARENTS if cls.is_transient} == transient
     assert {cls for cls in PARENTS if cls.ends_all} == ending

@@ -4,18 +4,12 @@ import asyncio
 import gc
 import importlib
 import json
-import signal
-import threading
 import warnings
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from aiogram import Bot
-from aiogram.client.session.base import BaseSession
-from aiogram.methods import TelegramMethod
-from aiogram.methods.base import TelegramType
 from aiogram.types import Message
 from telegram.error import InvalidToken
 from telegram.ext import Application
@@ -25,6 +19,7 @@ from examples import aiogram_bot, python_telegram_bot
 from statuslookup import ClosedError, DeliveryState, StatusClient
 from statuslookup.sandbox import Sandbox
 from tests.support.discord_server import DiscordServer, serving
+from tests.support.telegram import Session, Telegram, press_ctrl_c
 
 with warnings.catch_warnings():
     # discord.py imports it for voice, which the recipe does not use.
@@ -65,12 +60,6 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
     gc.collect()
 
 
-def press_ctrl_c() -> None:
-    main_thread = threading.main_thread().ident
-    assert main_thread is not None
-    signal.pthread_kill(main_thread, signal.SIGINT)
-
-
 def press_ctrl_c_at_the_first_request(sandbox: Sandbox) -> None:
     def press(number: int) -> None:
         if number == 1:
@@ -85,78 +74,6 @@ async def is_closed(client: StatusClient[Any, Any]) -> bool:
     except ClosedError:
         return True
     return False
-
-
-class Telegram:
-    """Telegram's side: one chat asks for each key, all at once, and Ctrl-C comes when all have an answer."""
-
-    def __init__(self, keys: list[str]) -> None:
-        self.keys = keys
-        self.answers: dict[str, str] = {}
-        self.calls: list[str] = []
-        self._all_answered = asyncio.Event()
-
-    async def call(self, method: str, parameters: dict[str, Any]) -> Any:
-        self.calls.append(method)
-        if method == "getUpdates":
-            return await self._updates()
-        if method == "getMe":
-            return {"id": 42, "is_bot": True, "first_name": "Bot", "username": "status_bot"}
-        if method == "sendMessage":
-            self.answers[self.keys[parameters["chat_id"] - 1]] = parameters["text"]
-            if len(self.answers) == len(self.keys):
-                self._all_answered.set()
-            return self._message(parameters["chat_id"], parameters["text"])
-        return True
-
-    async def _updates(self) -> list[dict[str, Any]]:
-        asked = self.calls.count("getUpdates")
-        if asked == 1:
-            return [
-                {"update_id": chat, "message": self._message(chat, f"/status {key}".strip())}
-                for chat, key in enumerate(self.keys, start=1)
-            ]
-        if asked == 2:
-            # An answer that never comes is seen in the answers.
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._all_answered.wait(), 30)
-            press_ctrl_c()
-            await asyncio.Event().wait()
-        return []
-
-    def _message(self, chat: int, text: str) -> dict[str, Any]:
-        command = {"type": "bot_command", "offset": 0, "length": len("/status")}
-        return {
-            "message_id": chat,
-            "date": 1_700_000_000,
-            "chat": {"id": chat, "type": "private"},
-            "from": {"id": chat, "is_bot": False, "first_name": "Somebody"},
-            "text": text,
-            "entities": [command],
-        }
-
-
-class Session(BaseSession):
-    """aiogram's way to Telegram."""
-
-    def __init__(self, telegram: Telegram) -> None:
-        super().__init__()
-        self.telegram = telegram
-
-    async def make_request(
-        self, bot: Bot, method: TelegramMethod[TelegramType], timeout: int | None = None
-    ) -> TelegramType:
-        parameters = method.model_dump(include={"chat_id", "text"})
-        result = await self.telegram.call(method.__api_method__, parameters)
-        content = json.dumps({"ok": True, "result": result})
-        return self.check_response(bot, method, 200, content).result  # type: ignore[return-value] # is ok
-
-    async def close(self) -> None:
-        self.telegram.calls.append("close")
-
-    async def stream_content(self, *args: Any, **options: Any) -> AsyncGenerator[bytes, None]:
-        raise NotImplementedError
-        yield b""
 
 
 def run_aiogram(telegram: Telegram) -> StatusClient[Any, Any]:

@@ -299,6 +299,7 @@ METRICS = {
     "statuslookup_sent_keys_total": "keys_sent",
     "statuslookup_retried_keys_total": "retries",
     "statuslookup_rejected_requests_total": "rejections",
+    "statuslookup_told_keys_total": "told",
     "statuslookup_paced_seconds_total": "seconds_paced",
     "statuslookup_queued_keys": "queued",
     "statuslookup_in_flight_keys": "in_flight",

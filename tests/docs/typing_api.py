@@ -12,6 +12,7 @@ import httpx
 from attrs import frozen
 
 from statuslookup import (
+    Change,
     Clock,
     CustomId,
     DeliveryState,
@@ -20,6 +21,7 @@ from statuslookup import (
     IncompleteError,
     Limiter,
     LimiterStats,
+    MemoryStore,
     MessageKey,
     MessageStatus,
     Outcome,
@@ -34,14 +36,21 @@ from statuslookup import (
     Response,
     ResponseError,
     RetryPolicy,
+    Row,
+    Schedule,
     Secret,
     Slot,
     SMSFire,
+    SQLiteStore,
     StatusClient,
     StatusLookupError,
     StatusStatistic,
+    StatusTracker,
+    Store,
     Timer,
     TokenBucket,
+    Trackable,
+    TrackerStats,
     Transport,
 )
 from statuslookup.providers import (
@@ -330,3 +339,44 @@ def retrying(error: RateLimitedError) -> None:
     assert_type(policy.delay(error, 1), float | None)
     StatusClient(SMSFire("token"), retry=policy)
     StatusClient(SMSFire("token"), retry=3)  # type: ignore[arg-type] # no policy
+
+
+class OwnStore:
+    """A store of somebody's own."""
+
+    async def load(self, account: str) -> list[Row]:
+        return [Row(key="i:1")]
+
+    async def save(self, rows: Sequence[Row]) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+async def messages_are_tracked(client: StatusClient[MessageKey, MessageStatus], ids: list[int]) -> None:
+    store: Store = SQLiteStore("messages.db")
+    async with StatusTracker(client, schedule=Schedule(first=30), store=store) as tracker:
+        assert_type(tracker, StatusTracker[MessageKey, MessageStatus])
+        await tracker.track(42, CustomId("a"), until=DeliveryState.READ, since=datetime.now().astimezone())
+        assert_type(await tracker.wait(42, timeout=5.0), MessageStatus | None)
+        await tracker.wait(42, until=lambda status: status.phone == "55")
+        async for change in tracker.watch(ids):
+            assert_type(change, Change[MessageKey, MessageStatus])
+            assert_type(change.status, MessageStatus | None)
+        async for change in tracker.changes():
+            assert_type(change.key, MessageKey)
+        tracker.feed(SMSFire.parse_webhook(b"{}"))
+        assert_type(tracker.stats(), TrackerStats)
+        assert_type(list(tracker.open()), list[MessageKey])
+        await tracker.track("order-17")  # type: ignore[arg-type] # a plain str could be either
+        tracker.feed(GreenAPI.parse_webhook(b"{}"))  # type: ignore[arg-type] # another provider's
+    StatusTracker(client, store=OwnStore())
+    StatusTracker(client, store="messages.db")  # type: ignore[arg-type] # no store
+
+
+async def stories_are_tracked(client: StatusClient[str, StatusStatistic]) -> None:
+    async with StatusTracker(client, store=MemoryStore()) as tracker:
+        story = await tracker.wait("BAE5", until=lambda status: status.share(DeliveryState.READ) >= 0.5)
+        assert_type(story, StatusStatistic | None)
+        trackable: Trackable[str, StatusStatistic] = GreenAPI(1, "token")
+        assert_type(trackable.advance(None, StatusStatistic(id_message="S")), StatusStatistic | None)
+        assert_type(tracker.provider, Provider[str, StatusStatistic])

@@ -17,7 +17,7 @@ from statuslookup import (
     ResponseError,
     ServerError,
 )
-from statuslookup.providers import greenapi
+from statuslookup.providers.greenapi import provider as greenapi
 from tests.support.greenapi_exchanges import (
     TOKEN,
     failure,

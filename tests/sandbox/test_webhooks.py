@@ -271,6 +271,8 @@ async def test_misuse_is_refused_and_forgets_no_webhook() -> None:
         ({"target": "http://127.0.0.1/a\r\nX: y"}, "ValueError: .*only characters that a URL may have"),
         ({"target": "http://127.0.0.1/a b"}, "ValueError: .*only characters that a URL may have"),
         ({"target": "http://127.0.0.1:many/"}, "ValueError: .*Port"),
+        ({"target": "http://127.0.0.1/", "path": "/a"}, "ValueError: .*path is for an ASGI app"),
+        ({"path": "a"}, "ValueError: .*path is for an ASGI app, and begins with '/'"),
     ]
     for options, text in refusals:
         with pytest.raises((TypeError, ValueError)) as raised:
@@ -318,6 +320,9 @@ async def test_an_app_of_this_process_sees_a_post_of_json_and_its_bug_is_raised(
     assert (request.method, request.url.path) == ("POST", "/")
     assert request.headers["content-type"] == "application/json"
     assert int(request.headers["content-length"]) == len(receiver.bodies[0])
+
+    await changed().post_webhooks(receiver, path="/hooks/a b")
+    assert (receiver.scopes[1]["path"], receiver.scopes[1]["raw_path"]) == ("/hooks/a b", b"/hooks/a%20b")
 
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise LookupError("mine")

@@ -17,8 +17,11 @@ CREDENTIALS = {
 }
 
 
+_UNSET = dict.fromkeys(("GREEN_API_URL", "SMSFIRE_USER", "STATUSLOOKUP_FLEET"))
+
+
 def run(*arguments: str, input: str | bytes | None = None, **changes: str | None) -> Result:
-    env: dict[str, str | None] = {**CREDENTIALS, "GREEN_API_URL": None, "SMSFIRE_USER": None, **changes}
+    env: dict[str, str | None] = {**CREDENTIALS, **_UNSET, **changes}
     return CliRunner().invoke(commands, arguments, input=input, env=env)
 
 

@@ -23,7 +23,7 @@ def environment(**changes: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TERM")
+        if name not in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "STATUSLOOKUP_FLEET", "TERM")
         and not name.startswith(("PYTHON", "TTY_"))
     }
     return kept | {"PYTHONPATH": os.getcwd(), "PYTHONIOENCODING": "utf-8", "TERM": "xterm-256color"} | changes

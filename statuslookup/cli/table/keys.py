@@ -27,6 +27,8 @@ class Keys(Generic[KeyT]):
     """The column and the key of one key a line."""
     of_argument: Callable[[str], tuple[str, KeyT]]
     """The column and the key of an argument, where nothing but the text itself says which kind it is."""
+    column_of: Callable[[KeyT], str]
+    """The column of a key that came without one; an answer has it, too."""
     column_of_bad: str
     """The column of one key a line that is none."""
     is_id: Callable[[str], bool]

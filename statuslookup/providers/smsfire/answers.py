@@ -4,7 +4,6 @@ Source of every fact here: SMSFire, "Consulta Status".
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from ..._model import CustomId, MessageKey, MessageStatus
@@ -12,6 +11,7 @@ from ..._wire import Response
 from ...errors import DecodeError
 from ..base import Outcomes, error_of, items_of
 from ..fields import integer, text
+from .progress import sent
 from .quick import read_quickly
 from .reading import read
 
@@ -21,8 +21,6 @@ MAX_ITEMS = 200
 MOST_BYTES = 1024 * 1024
 MOST_VALUES = MAX_ITEMS * 50
 """What a response is at most: several times as much as its items can need."""
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def decode_error(message: str, *problems: str) -> DecodeError:
@@ -93,7 +91,7 @@ class Answers:
         earlier = self.outcomes[custom_id]
         if isinstance(earlier, MessageStatus):
             self._repeated.add(custom_id)
-            if _sent(earlier) > _sent(status):
+            if sent(earlier) > sent(status):
                 return
         self.outcomes[custom_id] = status
 
@@ -174,7 +172,3 @@ def _keys_of(item: Any) -> tuple[list[MessageKey], bool]:
             if key is not None:
                 keys.append(cast("MessageKey", key))
     return keys, may_be_about_others
-
-
-def _sent(status: MessageStatus) -> tuple[datetime, int]:
-    return status.sent_date or _NEVER, status.id

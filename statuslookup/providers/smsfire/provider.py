@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Self
 
 from ..._arguments import shown_unfinished, whole
-from ..._model import CustomId, MessageKey, MessageStatus, RateLimit, checked_rate_limit
+from ..._model import CustomId, DeliveryState, MessageKey, MessageStatus, RateLimit, checked_rate_limit
 from ..._urls import checked_base_url, host_of
 from ..._wire import PLACEHOLDER, Request, Response, Secret
 from ..base import Body, Exchange, webhook_values
@@ -19,6 +19,7 @@ from ..bisection import Bisection, Settled
 from ..credentials import flaw_of, has_line_break
 from ..environment import read_environment, require
 from ..shared_forms import shared_forms
+from . import progress
 from .answers import MAX_ITEMS, MOST_BYTES, MOST_VALUES, NAME, Answers
 from .reading import read
 
@@ -44,7 +45,8 @@ class SMSFire:
     ``rate_limit=None`` sends without a limit. ``max_batch`` is the most keys a request carries, 200 at most,
     because SMSFire returns no more items. A bad argument is a ``TypeError`` or ``ValueError``.
 
-    The attributes are ``base_url``, ``rate_limit``, ``max_batch``, ``name``, and ``secret`` with the token.
+    The attributes are ``base_url``, ``rate_limit``, ``max_batch``, ``name``, and ``secret`` with the
+    token; ``webhooks_tell_all`` is true.
 
     Source: SMSFire, "Consulta Status".
     """
@@ -59,6 +61,8 @@ class SMSFire:
     """The limit that is kept, or ``None``."""
     max_batch: int
     """The most keys that one request carries."""
+    webhooks_tell_all = True
+    """A webhook tells all there is to know of a message."""
 
     def __init__(
         self,
@@ -146,6 +150,25 @@ class SMSFire:
         if id >= _FIRST_TOO_LONG:
             raise ValueError(f"an SMSFire id has at most {_MAX_KEY_LENGTH} digits")
         return id
+
+    @staticmethod
+    def keys_of(status: MessageStatus) -> list[MessageKey]:
+        """Return the id and, if it can be one, the customId of a message: a tracker asks by either."""
+        return progress.keys_of(status)
+
+    @staticmethod
+    def advance(known: MessageStatus | None, status: MessageStatus) -> MessageStatus | None:
+        """Return what is known of a message after some news, or ``None`` if they say nothing new.
+
+        A state that is further counts, and of equal ones the later. Of two messages with one customId, the
+        one that was sent last counts.
+        """
+        return progress.advance(known, status)
+
+    @staticmethod
+    def reached(status: MessageStatus, until: DeliveryState) -> bool:
+        """Tell whether the message is as far as ``until``, or failed."""
+        return progress.reached(status, until)
 
     def key_to_text(self, key: MessageKey) -> str:
         """Return the text that names the key in a fleet: an id's digits, a customId behind a colon."""

@@ -8,26 +8,20 @@ from collections.abc import Generator, Hashable, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote
 
-from .._arguments import shown_unfinished, whole
-from .._model import DeliveryState, RateLimit, Receipt, StatusStatistic, checked_rate_limit
-from .._problems import first_few
-from .._urls import checked_base_url, host_of
-from .._wire import PLACEHOLDER, Request, Response, Secret
-from ..errors import (
-    DecodeError,
-    InstanceError,
-    ProviderError,
-    QuotaExceededError,
-    ResponseError,
-    ServerError,
-)
-from .base import Body, Outcomes, error_of, items_of, webhook_values
-from .credentials import flaw_of
-from .environment import read_environment, require
-from .fields import Reading, decode, integer, reader, required, text, unix_time
-from .shared_forms import shared_forms
+from ..._arguments import shown_unfinished, whole
+from ..._model import DeliveryState, RateLimit, Receipt, StatusStatistic, checked_rate_limit
+from ..._problems import first_few
+from ..._urls import checked_base_url, host_of
+from ..._wire import PLACEHOLDER, Request, Response, Secret
+from ...errors import DecodeError, ProviderError
+from ..base import Body, Outcomes, items_of, webhook_values
+from ..credentials import flaw_of
+from ..environment import read_environment, require
+from ..fields import Reading, reader, required, text, unix_time
+from ..shared_forms import shared_forms
+from . import progress
+from .refusals import NAME, error_of
 
-_NAME = "GREEN-API"
 _API_URL = "https://api.green-api.com"
 _MOST_KEY_LENGTH = 256
 _MOST_RECEIPTS = 10_000
@@ -36,7 +30,6 @@ _MOST_PROBLEMS = 1_000
 _MOST_BYTES = 2 * 1024 * 1024
 _MOST_VALUES = _MOST_RECEIPTS * 5 + 1_000
 _MOST_WEBHOOK_VALUES = 10_000
-_MOST_WORDS = 1_000
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 
 _STATES = {
@@ -64,7 +57,7 @@ class GreenAPI:
     request; ``rate_limit=None`` sends without a limit. A bad argument is a ``TypeError`` or ``ValueError``.
 
     The attributes are ``id_instance``, ``base_url`` (the ``api_url``), ``rate_limit``, ``max_batch``,
-    ``name``, and ``secret`` with the token.
+    ``name``, and ``secret`` with the token; ``webhooks_tell_all`` is false.
 
     Source: GREEN-API, "GetStatusStatistic".
     """
@@ -81,6 +74,8 @@ class GreenAPI:
     """The limit that is kept, or ``None``."""
     id_instance: int
     """The instance's number."""
+    webhooks_tell_all = False
+    """A webhook tells of one recipient; who they all are, only a lookup says."""
 
     def __init__(
         self,
@@ -99,7 +94,7 @@ class GreenAPI:
         if not _TOKEN.fullmatch(secret.reveal()):
             flaw = flaw_of(secret) or "letters and digits"
             raise ValueError(f"api_token_instance must be GREEN-API's token alone: {flaw}")
-        self.name = _NAME
+        self.name = NAME
         self.base_url = checked_base_url(api_url, parameter="api_url")
         self.secret = secret
         self.rate_limit = checked_rate_limit(rate_limit)
@@ -138,13 +133,13 @@ class GreenAPI:
 
         Source: GREEN-API, "Outgoing message status".
         """
-        found = webhook_values(body, _read_notification, provider=_NAME, most_values=_MOST_WEBHOOK_VALUES)
+        found = webhook_values(body, _read_notification, provider=NAME, most_values=_MOST_WEBHOOK_VALUES)
         return [statistic for statistic in found if statistic is not None]
 
     @property
     def budget(self) -> Hashable:
         """What GREEN-API counts by, the instance: all clients of one instance share one limit."""
-        return _NAME, host_of(self.base_url), self.id_instance
+        return NAME, host_of(self.base_url), self.id_instance
 
     def check(self, key: str) -> str:
         """Return the key, or raise ``TypeError`` or ``ValueError`` that says what to pass instead."""
@@ -156,6 +151,24 @@ class GreenAPI:
                 f" ({len(key)} characters)"
             )
         return key
+
+    @staticmethod
+    def keys_of(status: StatusStatistic) -> list[str]:
+        """Return the idMessage of a story, by which a tracker asks."""
+        return progress.keys_of(status)
+
+    @staticmethod
+    def advance(known: StatusStatistic | None, status: StatusStatistic) -> StatusStatistic | None:
+        """Return what is known of a story after some news, or ``None`` if they say nothing new.
+
+        Receipts are united by participant: a state that is further counts, and of equal ones the later.
+        """
+        return progress.advance(known, status)
+
+    @staticmethod
+    def reached(status: StatusStatistic, until: DeliveryState) -> bool:
+        """Tell whether the story is as far as ``until``, or failed, at every recipient."""
+        return progress.reached(status, until)
 
     def key_to_text(self, key: str) -> str:
         """Return the text that names the key in a fleet: the key itself."""
@@ -199,12 +212,12 @@ def _instance(id_instance: object) -> int:
 
 
 def _statistic(key: str, response: Response, secret: Secret) -> StatusStatistic:
-    error = _error_of(response, secret)
+    error = error_of(response, secret)
     if error is not None:
         raise error
     if response.status_code == 204:
         return StatusStatistic(id_message=key)
-    items = items_of(response.content, provider=_NAME, most_values=_MOST_VALUES)
+    items = items_of(response.content, provider=NAME, most_values=_MOST_VALUES)
     if len(items) > _MOST_RECEIPTS or sum(map(_size_of, items)) > _MOST_RECEIPTS:
         raise _decode_error(f"the response has more than {_MOST_RECEIPTS:,} receipts")
     receipts: list[Receipt] = []
@@ -260,97 +273,6 @@ def _read_participants(
             problems.append(f"participant {problem}")
 
 
-def _error_of(response: Response, secret: Secret) -> ResponseError | None:
-    """Return the error of a response: what its status means, and at GREEN-API its words, too."""
-    error = error_of(response, provider=_NAME)
-    if isinstance(error, QuotaExceededError):
-        return _quota_error(response, secret)
-    if response.status_code == 404:
-        # An unknown message is an empty list.
-        return _instance_error("is not at this URL", 404)
-    if response.status_code == 400:
-        words = _words_of(response)
-        if words.startswith(_STARTING):
-            text = "the instance is starting, or not authorized (status 400); ask again later"
-            return ServerError(text, provider=_NAME, status_code=400, retry_after=response.retry_after)
-        for beginning, problem in _INSTANCE_PROBLEMS.items():
-            if words.startswith(beginning):
-                return _instance_error(problem, 400)
-    return error
-
-
-def _instance_error(problem: str, status_code: int) -> InstanceError:
-    text = f"the instance {problem} (status {status_code}); see GREEN-API's console"
-    return InstanceError(text, provider=_NAME, status_code=status_code)
-
-
-# GREEN-API, "Common errors", in small letters. What GREEN-API says is compared with these and never shown.
-_STARTING = ("instance in starting process", "instance is starting")
-_INSTANCE_PROBLEMS = {
-    "instance account not authorized": "is not authorized",
-    "instance not authorized": "is not authorized",
-    "instance is not authorized": "is not authorized",
-    "instance account is expired": "is expired",
-    "instance is expired": "is expired",
-    "instance is deleted": "is deleted",
-}
-
-
-def _words_of(response: Response) -> str:
-    """Return what a response says in words, in small letters, whether it is JSON or not."""
-    content = response.content[:_MOST_WORDS]
-    try:
-        said = decode(content)
-    except ValueError:
-        said = content.decode("utf-8-sig", errors="replace")
-    if isinstance(said, dict):
-        said = next(
-            (said[name] for name in ("message", "reason", "error") if isinstance(said.get(name), str)), ""
-        )
-    return " ".join(said.lower().split()) if isinstance(said, str) else ""
-
-
-def _quota_error(response: Response, secret: Secret) -> QuotaExceededError:
-    """Return the error with what the body says of the quota that does not allow more, if it says anything."""
-    quota = _quota_of(response)
-    used, total = _count(quota.get("used")), _count(quota.get("total"))
-    description = _remark(quota.get("description"), None)
-    said = "" if used is None or total is None else f": {used} of {total}"
-    if description is not None:
-        # The token is part of the URL, and a server may well quote the URL.
-        description = description.replace(secret.reveal(), PLACEHOLDER)[:_MOST_WORDS]
-        said += f", {description!r}" if said else f": {description!r}"
-    return QuotaExceededError(
-        f"the plan's quota is used up (status 466){said}",
-        provider=_NAME,
-        used=used,
-        total=total,
-        description=description,
-    )
-
-
-def _quota_of(response: Response) -> dict[str, Any]:
-    try:
-        body = decode(response.content, most_values=_MOST_WEBHOOK_VALUES)
-    except ValueError:
-        return {}
-    found = (
-        [body.get(name) for name in ("invokeStatus", "correspondentsStatus")]
-        if isinstance(body, dict)
-        else []
-    )
-    quotas: list[dict[str, Any]] = [quota for quota in found if isinstance(quota, dict)]
-    used_up = [quota for quota in quotas if not str(quota.get("status")).endswith("_ALLOWED")]
-    return next(iter(used_up + quotas), {})
-
-
-def _count(value: Any) -> int | None:
-    try:
-        return integer(value)
-    except ValueError:
-        return None
-
-
 def _read_notification(item: Any) -> StatusStatistic | None:
     """Return what a notification says of a message, ``None`` if it is about something else."""
     if isinstance(item, dict) and "typeWebhook" not in item and isinstance(item.get("body"), dict):
@@ -395,4 +317,4 @@ _read_webhook = reader(Receipt, {"participant": ("chatId", _chat), **_FIELDS}, s
 
 
 def _decode_error(message: str, *problems: str) -> DecodeError:
-    return DecodeError(message, provider=_NAME, problems=problems)
+    return DecodeError(message, provider=NAME, problems=problems)

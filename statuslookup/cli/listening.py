@@ -1,0 +1,161 @@
+"""Webhooks on the command line: where they are received, behind which secret, and the server that does it."""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from importlib import import_module
+from typing import Any, TypeVar
+
+import click
+from attrs import field, frozen
+
+from ..tracker import StatusTracker
+from .display import reason_of
+from .options import needs_extras, read_env_file
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+SECRET_VARIABLE = "STATUSLOOKUP_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
+_GRACE_SECONDS = 1
+
+
+@frozen
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+
+def _address(_: click.Context, parameter: click.Parameter, value: str | None) -> Address | None:
+    if value is None:
+        return None
+    host, _colon, port = value.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        message = "it is HOST:PORT, such as 127.0.0.1:8080 or [::1]:8080; port 0 is any free one"
+        raise click.BadParameter(message, param=parameter)
+    return Address(host, int(port))
+
+
+def listen_option(command: CommandT) -> CommandT:
+    """Give a command the option that says where it receives webhooks."""
+    return click.option(
+        "--listen",
+        metavar="HOST:PORT",
+        callback=_address,
+        help=f"Receive the provider's webhooks there, at a path that is {SECRET_VARIABLE}.",
+    )(command)
+
+
+@frozen(eq=False)
+class Listener:
+    """Has a port, and serves a receiver there as soon as there is a tracker to feed."""
+
+    _socket: socket.socket
+    _secret: str = field(repr=False)
+    _is_new: bool
+    """Whether the secret was made here, so that nobody else has it."""
+
+    def in_words(self) -> str:
+        """Return where webhooks have to be posted to; only a secret that nobody has yet is in it."""
+        host, port = self._socket.getsockname()[:2]
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if self._is_new:
+            return f"Webhooks are received at {url}/{self._secret} (a new secret, shown only now)."
+        return f"Webhooks are received at {url}/*** (*** is {SECRET_VARIABLE})."
+
+    @asynccontextmanager
+    async def serving(self, tracker: StatusTracker[Any, Any]) -> AsyncGenerator[None, None]:
+        """Feed the tracker with what is posted, until the ``async with`` block ends."""
+        import uvicorn
+
+        from ..webhooks import receiver
+
+        class Server(uvicorn.Server):
+            @contextmanager
+            def capture_signals(self) -> Generator[None, None, None]:
+                # Ctrl-C is the command's.
+                yield
+
+        app = receiver(tracker, path_secret=self._secret)
+        config = uvicorn.Config(
+            app,
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        server = Server(config)
+        task = asyncio.create_task(server.serve([self._socket]))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await task
+
+
+def listener_at(
+    context: click.Context, address: Address | None, *, env_file: str | None, **_: Any
+) -> Listener | None:
+    """Return what receives webhooks at an address until the command ends; ``None`` for none."""
+    if address is None:
+        return None
+    with needs_extras("--listen", install='"statuslookup[cli,webhooks]" uvicorn'):
+        _import_what_serves()
+    secret = _secret_in({**os.environ, **({} if env_file is None else read_env_file(env_file))})
+    is_new = secret is None
+    if secret is None:
+        secret = secrets.token_urlsafe(24)
+    elif (problem := _problem_of(secret)) is not None:
+        raise click.UsageError(f"{SECRET_VARIABLE}: {problem}")
+    return Listener(context.with_resource(_bound(address)), secret, is_new)
+
+
+def _import_what_serves() -> None:
+    try:
+        import_module("uvicorn")
+    except ModuleNotFoundError as error:
+        raise ImportError("uvicorn is missing") from error
+    # It says itself what it needs.
+    import_module("..webhooks", __package__)
+
+
+def _secret_in(environment: Mapping[str, str]) -> str | None:
+    return environment.get(SECRET_VARIABLE) or None
+
+
+def _problem_of(secret: str) -> str | None:
+    """Return what is wrong with a secret, without its value."""
+    from ..webhooks import _checked_secret
+
+    try:
+        _checked_secret(secret)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _bound(address: Address) -> socket.socket:
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(place)
+            listener.listen(2048)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise click.ClickException(
+            f"--listen {address.host}:{address.port}: {reason_of(error)}; choose another place"
+        ) from error
+    return listener
