@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -71,7 +72,7 @@ class Process:
         if not output:
             raise RuntimeError(f"a process of the fleet ended without a word, with {self._process.wait()}")
         found: dict[str, Any] = json.loads(output)
-        return Findings(**found)
+        return Findings(**found | {"errors": Counter(found["errors"])})
 
     def __enter__(self) -> Self:
         return self

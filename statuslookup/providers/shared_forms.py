@@ -35,14 +35,16 @@ def _writer(cls: type[ValueT]) -> Callable[[ValueT], Any]:
     values_of = attrgetter(*names)
 
     def write(value: ValueT) -> Any:
-        written = {name: each for name, each in zip(names, values_of(value), strict=True) if each is not None}
+        written: dict[str, Any] = dict(zip(names, values_of(value), strict=True))
         for name in dates:
-            if name in written:
-                written[name] = written[name].isoformat()
+            moment = written[name]
+            if moment is not None:
+                written[name] = moment.isoformat()
         for name in lists:
-            written[name] = [
-                _write_receipt(each) if type(each) is Receipt else each for each in written[name]
-            ]
+            if written[name]:
+                written[name] = [
+                    _write_receipt(each) if type(each) is Receipt else each for each in written[name]
+                ]
         return written
 
     return write

@@ -23,7 +23,7 @@ from statuslookup import (
 )
 from statuslookup.sandbox import Sandbox
 from tests.support.fakes import other_tasks
-from tests.support.fleets import Clients, greenapi, timed
+from tests.support.fleets import Clients, greenapi, timed, until
 
 Strict = tuple[Sandbox, str]
 Client = StatusClient[Any, Any]
@@ -122,25 +122,25 @@ async def test_a_stream_of_one_client_is_sent_by_whoever_goes_next(redis_url: st
         assert sandbox.keys < 3000
 
 
+class Picky(httpx.AsyncBaseTransport):
+    """Refuses whatever holds the id 13."""
+
+    def __init__(self) -> None:
+        self._below = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if b'"13"' in request.content or request.url.path.endswith("/13"):
+            return httpx.Response(400)
+        return await self._below.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._below.aclose()
+
+
 async def test_a_bad_key_is_its_owners_alone(redis_url: str, strict: Strict) -> None:
     """A refused batch is divided, by whichever client has it; the others' keys are answered all the same."""
     sandbox, url = strict
     sandbox.rate_limit = FAST
-
-    class Picky(httpx.AsyncBaseTransport):
-        """Refuses whatever holds the id 13."""
-
-        def __init__(self) -> None:
-            self._below = httpx.AsyncHTTPTransport()
-
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            if b'"13"' in request.content or request.url.path.endswith("/13"):
-                return httpx.Response(400)
-            return await self._below.handle_async_request(request)
-
-        async def aclose(self) -> None:
-            await self._below.aclose()
-
     async with Picky() as transport, Clients(redis_url, url, rate_limit=FAST, transport=transport) as fleet:
         clients = await fleet.several(3)
         await warm(clients)
@@ -157,6 +157,42 @@ async def test_a_bad_key_is_its_owners_alone(redis_url: str, strict: Strict) -> 
             each = found[place]
             assert isinstance(each, dict)
             assert all(status.id == key for key, status in each.items())
+
+
+async def test_fresh_keys_need_not_wait_until_a_bad_batch_is_divided(redis_url: str, strict: Strict) -> None:
+    sandbox, url = strict
+    sandbox.rate_limit = limit = RateLimit(5)
+    async with Picky() as transport, Clients(redis_url, url, rate_limit=limit, transport=transport) as fleet:
+        one, two = await fleet.several(2)
+        await warm([one, two])
+        divided = asyncio.create_task(one.get_many(range(1, 201)))
+        await asyncio.sleep(0.5)
+        # Every other slot at least is for what nobody has asked yet.
+        assert await timed(two.get(2000)) < 1.5
+        assert not divided.done()
+        divided.cancel()
+        await asyncio.wait([divided])
+
+
+async def test_in_the_pause_after_a_failure_nobody_else_asks_for_the_key(
+    redis_url: str, strict: Strict
+) -> None:
+    sandbox, url = strict
+    async with Clients(redis_url, url) as fleet:
+        one = await fleet.smsfire(retry=RetryPolicy(backoff=3.0, random=lambda: 0.9))
+        two = await fleet.smsfire()
+        await two.get(1)
+        await one.get(1)
+        sandbox.reset_counts()
+        sandbox.fault = lambda number: 503 if number == 1 else None
+        began_at = time.monotonic()
+        lookup = asyncio.create_task(one.get(5))
+        await until(lambda: one.stats().retries == 1)
+        assert await two.get(6) is not None
+        assert sandbox.keys == 1
+        assert await lookup is not None
+        assert time.monotonic() - began_at > 2.7
+        assert sandbox.keys == 2
 
 
 @pytest.mark.parametrize("attempts", [[1, 1], [3, 1]], ids=str)
