@@ -141,7 +141,7 @@ def test_ten_stories_without_one_answer_end_a_check(kind: str) -> None:
         result = run("check", "greenapi", "-", *options, input="".join(f"S{n}\n" for n in range(100)))
     assert result.exit_code == 5
     assert "No answer came for 10 keys in a row." in result.stderr
-    # Up to four are under way, and which of them come first is open: what was asked before an answer is known.
+    # Up to four are under way, and which come first is open: what was asked before an answer is known.
     written = rows(result.stdout)
     assert sum(row["error"] is None for row in written) == 3
     assert len(written) <= 3 + 3
