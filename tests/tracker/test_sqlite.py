@@ -40,6 +40,10 @@ def write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
+def move(path: Path, to: Path) -> None:
+    path.replace(to)
+
+
 async def opened(path: Path) -> SQLiteStore:
     store = SQLiteStore(path)
     await store.load(ACCOUNT)
@@ -275,13 +279,13 @@ async def test_a_file_that_is_deleted_or_moved_while_it_is_open_is_missed(path: 
     store = await opened(path)
     await store.save([ROW])
     elsewhere = path.with_name("elsewhere.db")
-    path.rename(elsewhere)
+    move(path, elsewhere)
     with pytest.raises(StoreError, match="was moved or deleted while it was open"):
         await store.save([ROW])
     write(path, b"")
     with pytest.raises(StoreError, match="was moved or deleted while it was open"):
         await store.save([ROW])
-    elsewhere.replace(path)
+    move(elsewhere, path)
     await store.save([Row(key="i:2", born=2.0)])
     await store.aclose()
     again = SQLiteStore(path)

@@ -157,8 +157,8 @@ class SQLiteStore:
         if _file_at(self._path) != self._file:
             # SQLite would go on writing to what nobody will find.
             raise StoreError(
-                f"{self._path} was moved or deleted while it was open: what comes from now on is not kept. Put"
-                " it back, or start the tracker anew"
+                f"{self._path} was moved or deleted while it was open: what comes from now on is not kept."
+                " Put it back, or start the tracker anew"
             )
         kept = [(row.key, row.born, row.until, row.told, row.status) for row in rows if not row.is_forgotten]
         try:
