@@ -34,7 +34,8 @@ _MOST_BYTES = 256 * 1024
 _SHORTEST_SECRET = 16
 # What a path carries as it is, so that a log shows the same text.
 _SECRET = re.compile(r"[A-Za-z0-9._~-]+")
-_MASK = "***"
+# Also as a server quotes a path before it logs it.
+_MASK = "---"
 
 _logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def receiver(tracker: StatusTracker[Any, Any], *, path_secret: str) -> ASGIApp:
       it.
     - ``path_secret`` keeps strangers out, since neither provider signs its webhooks: 16 characters or more,
       letters, digits, ``-``, ``.``, ``_`` and ``~``, or else it is a ``ValueError``.
-      ``secrets.token_urlsafe()`` makes one. The app writes ``***`` over it in the scope, so that no log has
+      ``secrets.token_urlsafe()`` makes one. The app writes ``---`` over it in the scope, so that no log has
       it that the server writes after the response, as uvicorn does. A proxy has a log of its own.
 
     Source: SMSFire, "Callback" and "DLR" (what is not answered within 2 seconds is discarded); GREEN-API,
@@ -72,10 +73,11 @@ class _Receiver:
         self._others = Router()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A websocket's path is logged, too.
+        is_ours = "path" in scope and self._unlock(scope)
         if scope["type"] != "http":
             await self._others(scope, receive, send)
             return
-        is_ours = self._unlock(scope)
         response = await self._respond(Request(scope, receive)) if is_ours else Response(status_code=404)
         if response is not None:
             await response(scope, receive, send)
@@ -88,7 +90,7 @@ class _Receiver:
         if self._secret in path:
             scope["path"] = path.replace(self._secret, _MASK)
             # Written anew, because the secret may be percent-encoded in the old one.
-            scope["raw_path"] = quote(scope["path"], safe="/*").encode()
+            scope["raw_path"] = quote(scope["path"]).encode()
         # A URL that was registered in a wrong way is logged, too.
         scope["query_string"] = scope["query_string"].replace(self._secret.encode(), _MASK.encode())
         return is_ours

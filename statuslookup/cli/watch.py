@@ -320,6 +320,9 @@ class _Job(Generic[KeyT, AnswerT]):
         self.context.exit(exit_code)
 
     def _how_to_go_on(self) -> str:
+        if self._tracker is None:
+            # The input or the store cannot be read, or it was interrupted before it had begun.
+            return "Nothing was watched."
         left = f"{counted(len(self._open), 'message')} of {self._progress.total:,} not over yet."
         if self.store_name is None:
             return f"{left} A watch with a file (--store FILE) can go on."

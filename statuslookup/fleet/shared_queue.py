@@ -20,7 +20,8 @@ ANNOUNCE: Final = 0
 FOLLOW_UP: Final = -1
 """As ``most``: the slot without keys, for a further request of an exchange."""
 
-_MOST_FENCE: Final = 2**53
+_MOST_FENCE: Final = 10**12
+"""No fleet counts so far. What is said of more is not believed, and Redis itself forgets ten times as much."""
 _to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 _LATE_AFTER: Final = 0.75
 
@@ -256,7 +257,8 @@ class SharedQueue:
                 },
             )
             self._lives_until = asked_at + self.lease
-            self._seen = max(self._seen, reply["fence"])
+            if reply["fence"] < _MOST_FENCE:
+                self._seen = max(self._seen, reply["fence"])
             if reply["why"] in ("taken", "pace"):
                 self._rung = reply["rung"]
             held = set(reply["held"])
@@ -264,7 +266,8 @@ class SharedQueue:
                 # Its lease had ended: others may send.
                 del self._held[fence]
             calm = reply["calm"]
-            pace = LeftPace(reply["rung"], calm / 1000 if calm >= 0 else None)
+            # As a whole number, whatever stands in Redis.
+            pace = LeftPace(int(reply["rung"]), calm / 1000 if calm >= 0 else None)
             if reply["why"] == "taken":
                 # Before the next call goes: what is not claimed there counts as never sent.
                 self._held[reply["fence"]] = _Held(pace, terms.interval)
@@ -340,9 +343,10 @@ class SharedQueue:
 
     async def _run(self, script: Script, ask: dict[str, Any], *arguments: str | bytes) -> Any:
         names = {"process": self.process, "turns": self._identity.turns, "outcomes": self._identity.outcomes}
-        text = _to_json({**ask, **names}).encode()
+        # What others wrote into the queue may be no text; it has to find its way back as it came.
+        text = _to_json({**ask, **names}).encode(errors="surrogateescape")
         reply = await self._link.run(script, self._keys, text, *arguments)
-        return None if reply is None else json.loads(reply)
+        return None if reply is None else json.loads(reply.decode(errors="surrogateescape"))
 
 
 def _milliseconds(sent: Sent, came: LeftPace | None) -> dict[str, float]:

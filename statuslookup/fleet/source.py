@@ -153,7 +153,7 @@ class FleetSource(Generic[KeyT, AnswerT]):
         for text in texts:
             try:
                 keys[self._provider.key_from_text(text)] = text
-            except ValueError:
+            except Exception:  # noqa: BLE001 # a provider of somebody's own may raise anything
                 useless.append(text)
         return keys, useless
 

@@ -320,7 +320,8 @@ class Worker(Generic[KeyT]):
     def _give_up(self, problem: Exception) -> None:
         waiting = list(self._waiting)
         self._waiting.clear()
-        self._reports.clear()
+        # A slot has to be given back in any case: as long as this process lives, nobody else could have it.
+        self._reports = deque(report for report in self._reports if report.fence is not None)
         self.announcements.forget()
         self._has_news = False
         for turn in waiting:

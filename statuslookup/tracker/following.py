@@ -79,8 +79,14 @@ class Following(Generic[KeyT, AnswerT]):
         return key
 
     def check_loop(self, advice: str) -> None:
-        """Refuse to be used on another event loop than so far."""
-        if self._loop not in (None, asyncio.get_running_loop()):
+        """Refuse to be used on another event loop than so far, or in a thread without one."""
+        if self._loop is None:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            loop = None
+        if loop is not self._loop:
             raise WrongLoopError(advice)
 
     def _check_open(self) -> None:
@@ -170,6 +176,10 @@ class Following(Generic[KeyT, AnswerT]):
         """Take in what webhooks brought."""
         if self.is_closed:
             raise ClosedError("the tracker is closed; make a new one")
+        self.check_loop(
+            "feed the tracker in the event loop that it is used in; elsewhere, as in a handler that is no"
+            " 'async def', call loop.call_soon_threadsafe(tracker.feed, statuses)"
+        )
         moved: list[KeyT] = []
         try:
             self.ledger.feed(statuses, self._clock.time(), moved)
@@ -306,8 +316,8 @@ class Following(Generic[KeyT, AnswerT]):
         )
 
     def _message_of(self, row: Row) -> tuple[KeyT, Entry[KeyT, AnswerT]]:
-        age = min(max(0.0, self._wall_clock() - row.born), self._give_up)
         try:
+            age = min(max(0.0, self._wall_clock() - row.born), self._give_up)
             key = self.provider.check(key_of_text(row.key))
             entry: Entry[KeyT, AnswerT] = Entry(
                 self._clock.time() - age,
@@ -315,7 +325,7 @@ class Following(Generic[KeyT, AnswerT]):
                 is_whole=self.provider.webhooks_tell_all,
             )
             entry.told = None if row.told is None else DeliveryState(row.told)
-        except (TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
             raise StoreError(f"the store holds a row that cannot be read: {error}") from None
         # One that cannot be read is told again by a lookup.
         entry.status = status_of_text(row.status)

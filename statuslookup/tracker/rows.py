@@ -11,7 +11,8 @@ from .._model import CustomId, DeliveryState, MessageStatus, Receipt, StatusStat
 _CLASSES: Final = {cls.__name__: cls for cls in (MessageStatus, StatusStatistic, Receipt)}
 _KINDS: Final = {"c": CustomId, "s": str, "i": int}
 _SECRET: Final = "instance_token"  # noqa: S105 # the name of a field
-_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+# In ASCII, because half a surrogate pair, which JSON can bring, cannot be written in any other way.
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 def text_of_key(key: object) -> str:
@@ -43,9 +44,10 @@ def status_of_text(text: str | None) -> Any:
     if text is None:
         return None
     try:
-        return _value(json.loads(text))
-    except (KeyError, TypeError, ValueError, AttributeError):
+        status = _value(json.loads(text))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None
+    return status if type(status) in _CLASSES.values() else None
 
 
 def _plain(value: Any) -> Any:

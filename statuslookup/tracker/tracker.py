@@ -45,7 +45,7 @@ class StatusTracker(Generic[KeyT, AnswerT]):
         schedule: Schedule = Schedule(),  # noqa: B008 # frozen, and shown as it is in help()
         store: Store | None = None,
         clock: Clock | None = None,
-        wall_clock: Callable[[], float] = time.time,
+        wall_clock: Callable[[], float] | None = None,
     ) -> None:
         if not isinstance(client, StatusClient):
             raise TypeError(f"client is a StatusClient, not {type(client).__name__}")
@@ -57,6 +57,8 @@ class StatusTracker(Generic[KeyT, AnswerT]):
             check_methods("store", store, ("load", "save", "aclose"), "None or a SQLiteStore(path)")
         clock = client._clock if clock is None else clock
         check_methods("clock", clock, ("time", "call_later"), "an object with time() and call_later()")
+        # Not in the signature, where help() would show it as a function that is built in.
+        wall_clock = time.time if wall_clock is None else wall_clock
         if not callable(wall_clock):
             raise TypeError(f"wall_clock is a function that returns seconds, not {type(wall_clock).__name__}")
         self._clock = clock
@@ -86,9 +88,9 @@ class StatusTracker(Generic[KeyT, AnswerT]):
         Best before a message is sent, by its customId, which must be unique: a customId that was used
         before answers for the earlier message until SMSFire knows the later one. ``until`` is DELIVERED or
         READ; of several callers the one who wants most counts. ``since`` is when the messages were sent, if
-        that is a while ago: such keys are asked for at once. Raises ``TypeError`` or ``ValueError`` for a
-        bad argument before anything is tracked, and ``StoreError`` if the store fails: then the messages
-        are tracked, but would not survive the process.
+        that is a while ago: those that are at least as old as the schedule's ``first`` are asked for at
+        once. Raises ``TypeError`` or ``ValueError`` for a bad argument before anything is tracked, and
+        ``StoreError`` if the store fails: then the messages are tracked, but would not survive the process.
         """
         checked = [self._following.checked(key) for key in keys]
         until = _checked_state(until, "until is a DeliveryState, such as DELIVERED or READ")
@@ -170,9 +172,10 @@ class StatusTracker(Generic[KeyT, AnswerT]):
     def feed(self, statuses: Iterable[AnswerT]) -> None:
         """Take in what ``parse_webhook`` gave: at once, without waiting.
 
-        What is about no open key does nothing; nor does anything before the store is open. Call it in the
-        tracker's event loop. A closed tracker is a ``ClosedError``, and what is no status of the provider a
-        ``TypeError``.
+        What is about no open key does nothing; nor does anything before the store is open. A closed tracker
+        is a ``ClosedError``, and what is no status of the provider a ``TypeError``. Outside the tracker's
+        event loop, as in a web handler that is no ``async def``, it is a ``WrongLoopError``; there, call
+        ``loop.call_soon_threadsafe(tracker.feed, statuses)``.
         """
         if isinstance(statuses, str | bytes | dict) or not isinstance(statuses, Iterable):
             raise TypeError("statuses is the list that parse_webhook gives")

@@ -177,6 +177,10 @@ def test_a_store_of_another_account_or_program_is_refused(
     assert damaged.exit_code == 1
     assert f"Error: {store} is damaged, or no SQLite file" in damaged.stderr
     assert store.read_bytes() == b"no database" * 1000
+    # It has nothing of this watch, and nothing stays beside it.
+    assert "Nothing was watched." in damaged.stderr
+    assert "To go on" not in damaged.stderr
+    assert list(tmp_path.iterdir()) == [store]
 
 
 # --- what it refuses ------------------------------------------------------------------------------

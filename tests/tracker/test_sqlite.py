@@ -40,6 +40,10 @@ def write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
+def move(path: Path, to: Path) -> None:
+    path.replace(to)
+
+
 async def opened(path: Path) -> SQLiteStore:
     store = SQLiteStore(path)
     await store.load(ACCOUNT)
@@ -189,6 +193,7 @@ async def refused(path: Path, match: str) -> None:
     assert str(path) in str(caught.value)
     assert caught.value.__context__ is None
     assert content_of(path) == before
+    assert not path.with_name(f"{path.name}-lock").exists()
 
 
 async def test_what_is_no_sqlite_file_is_left_alone(path: Path) -> None:
@@ -265,4 +270,51 @@ async def test_a_file_that_is_damaged_while_it_is_open(path: Path) -> None:
     connection.execute("DROP TABLE messages")
     with pytest.raises(StoreError, match="cannot be read or written"):
         await store.save([ROW])
+    await store.aclose()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, nobody can delete an open file")
+async def test_a_file_that_is_deleted_or_moved_while_it_is_open_is_missed(path: Path) -> None:
+    """SQLite itself goes on writing, and all of it is gone with the process."""
+    store = await opened(path)
+    await store.save([ROW])
+    elsewhere = path.with_name("elsewhere.db")
+    move(path, elsewhere)
+    with pytest.raises(StoreError, match="was moved or deleted while it was open"):
+        await store.save([ROW])
+    write(path, b"")
+    with pytest.raises(StoreError, match="was moved or deleted while it was open"):
+        await store.save([ROW])
+    move(elsewhere, path)
+    await store.save([Row(key="i:2", born=2.0)])
+    await store.aclose()
+    again = SQLiteStore(path)
+    assert {row.key for row in await again.load(ACCOUNT)} == {"i:1", "i:2"}
+    await again.aclose()
+
+
+async def test_a_file_that_does_not_say_whose_it_is(path: Path) -> None:
+    await (await opened(path)).aclose()
+    other = sqlite3.connect(path)
+    other.execute("DELETE FROM meta")
+    other.commit()
+    other.close()
+    await refused(path, "does not say whose messages it holds")
+
+
+@needs_flock
+async def test_a_lock_that_was_deleted_while_somebody_waited_is_none(path: Path) -> None:
+    """Two processes must never believe to have the file, because each has locked another one."""
+    import fcntl
+
+    lock = path.with_name("messages.db-lock")
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        opening = asyncio.create_task(opened(path))
+        await asyncio.sleep(0.2)
+        lock.unlink()
+    store = await opening
+    assert lock.exists()
+    with pytest.raises(StoreLockedError):
+        sqlite._locked(str(lock), time.monotonic())
     await store.aclose()

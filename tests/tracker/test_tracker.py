@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import inspect
 from datetime import UTC, datetime
 from typing import Any
 
@@ -308,6 +309,32 @@ async def test_another_loop_is_refused() -> None:
 
     await asyncio.to_thread(elsewhere)
     await tracker.aclose()
+
+
+async def test_webhooks_that_come_in_a_thread_or_another_loop_are_refused() -> None:
+    """There, whoever waits would be woken behind the loop's back: maybe never."""
+    tracker = smsfire_tracker(PlayedClient())
+    await tracker.track(1)
+
+    async def feed() -> None:
+        tracker.feed([message(1, DELIVERED)])
+
+    for elsewhere in (lambda: tracker.feed([message(1, DELIVERED)]), lambda: asyncio.run(feed())):
+        with pytest.raises(WrongLoopError, match=r"loop\.call_soon_threadsafe\(tracker\.feed, statuses\)"):
+            await asyncio.to_thread(elsewhere)
+    assert tracker.stats().fed == 0
+    # The way that the text names.
+    loop = asyncio.get_running_loop()
+    await asyncio.to_thread(loop.call_soon_threadsafe, tracker.feed, [message(1, DELIVERED)])
+    await ticks()
+    assert tracker.stats().fed == 1
+    await tracker.aclose()
+    with pytest.raises(ClosedError):
+        await asyncio.to_thread(tracker.feed, [])
+
+
+def test_the_signature_has_no_function_in_it() -> None:
+    assert "<" not in str(inspect.signature(StatusTracker))
 
 
 # --- since ----------------------------------------------------------------------------------------

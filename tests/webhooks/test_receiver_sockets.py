@@ -85,11 +85,11 @@ async def test_it_answers_wherever_it_is_and_the_access_log_has_no_secret(
         assert (await client.post(f"{path}/another-secret-here", content=WEBHOOK)).status_code == 404
     assert [status.id for status in listener.heard] == [1]
     lines = [record.getMessage() for record in caplog.records if record.name == "uvicorn.access"]
-    # uvicorn quotes a path before it writes it.
-    stars = f"{path}/%2A%2A%2A"
+    # As it is, although uvicorn quotes a path before it writes it.
+    hidden = f"{path}/---"
     assert [line.split('"')[1].split()[1] for line in lines] == [
-        *[stars] * 4,
-        f"{stars}/",
+        *[hidden] * 4,
+        f"{hidden}/",
         f"{path}/another-secret-here",
     ]
     assert SECRET not in caplog.text
@@ -143,3 +143,26 @@ async def test_a_closed_tracker_answers_503_and_an_open_one_goes_on_being_fed() 
         await listener.aclose()
         assert (await client.post(f"/{SECRET}", content=WEBHOOK)).status_code == 503
     assert len(listener.heard) == 1
+
+
+async def test_in_another_loop_than_the_trackers_it_says_what_is_wrong(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    listener = Listener()
+    await listener.track(1)
+
+    def serve_elsewhere() -> int:
+        async def main() -> int:
+            async with (
+                served(receiver(listener, path_secret=SECRET)) as url,
+                httpx.AsyncClient(base_url=url, trust_env=False) as client,
+            ):
+                return (await client.post(f"/{SECRET}", content=WEBHOOK)).status_code
+
+        return asyncio.run(main())
+
+    assert await asyncio.to_thread(serve_elsewhere) == 500
+    assert "WrongLoopError: feed the tracker in the event loop that it is used in" in caplog.text
+    assert SECRET not in caplog.text
+    assert listener.heard == []
+    await listener.aclose()

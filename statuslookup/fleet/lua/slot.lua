@@ -18,10 +18,11 @@ local mine = string.format('%.0f', TAKEN + ask.process) -- the score of all that
 local STEP = 0.004 -- keeps the keys of one call in order, and is not lost in a score as large as these
 local CHUNK = 1000 -- Lua passes a few thousand arguments at once, not more
 
--- Return the number that a text is, and 0 for everything else: a fence beyond 2^53 could not be counted on.
+-- Return the number that a text is, and 0 for everything else: a fence with more than 14 digits would be rounded on its
+-- way to a process, which could never claim it. Processes believe in less than this, so that one more is never too much.
 local function number(text)
   local value = text and text:find('^%d+%.?%d*$') and tonumber(text) or 0
-  return value < 9007199254740992 and value or 0
+  return value < 1e13 and value or 0
 end
 
 local function queue(command, arguments)

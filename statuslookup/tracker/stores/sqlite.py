@@ -50,6 +50,8 @@ class SQLiteStore:
             raise ValueError(f"path is the name of a file, not {self._path!r}")
         self._lock: int | None = None
         self._connection: sqlite3.Connection | None = None
+        # What the name led to when it was opened: a device and a number there.
+        self._file: tuple[int, int] | None = None
         self._limiter: CapacityLimiter | None = None
 
     @shown_unfinished
@@ -79,16 +81,21 @@ class SQLiteStore:
     def _load(self, account: str) -> list[Row]:
         self._close()
         give_up_at = time.monotonic() + _SECONDS_FOR_A_LOCK
+        # Beside the file itself, so that a link to it has the same lock.
+        lock_path = f"{os.path.realpath(self._path)}-lock"
         try:
-            # Beside the file itself, so that a link to it has the same lock.
-            self._lock = _locked(f"{os.path.realpath(self._path)}-lock", give_up_at)
+            self._lock = _locked(lock_path, give_up_at)
             self._connection = self._opened(account, max(0.0, give_up_at - time.monotonic()))
+            self._file = _file_at(self._path)
             found = self._connection.execute("SELECT key, born, until, told, status FROM messages")
             return [
                 Row(key=key, born=born, until=until, told=told, status=status)
                 for key, born, until, told, status in found
             ]
         except BaseException as error:
+            if self._lock is not None:
+                # Nothing stays beside a file that is none of ours. Whoever waits for the lock looks again.
+                os.unlink(lock_path)
             self._close()
             problem = self._problem(error)
             if problem is None:
@@ -116,8 +123,13 @@ class SQLiteStore:
                 connection.execute("INSERT INTO meta VALUES ('account', ?)", (account,))
                 connection.execute(f"PRAGMA application_id={_OURS}")
                 connection.execute(f"PRAGMA user_version={_VERSION}")
-            ((owner,),) = connection.execute("SELECT value FROM meta WHERE name = 'account'")
+            owner = connection.execute("SELECT value FROM meta WHERE name = 'account'").fetchone()
             connection.execute("COMMIT")
+            if owner is None:
+                raise StoreError(
+                    f"{self._path} does not say whose messages it holds: nothing in it was changed"
+                )
+            (owner,) = owner
             if owner != account:
                 raise ValueError(f"{self._path} holds messages of {owner}, not of {account}")
         except BaseException:
@@ -142,6 +154,12 @@ class SQLiteStore:
         connection = self._connection
         if connection is None:
             raise StoreError(f"{self._path} is not open")
+        if _file_at(self._path) != self._file:
+            # SQLite would go on writing to what nobody will find.
+            raise StoreError(
+                f"{self._path} was moved or deleted while it was open: what comes from now on is not kept."
+                " Put it back, or start the tracker anew"
+            )
         kept = [(row.key, row.born, row.until, row.told, row.status) for row in rows if not row.is_forgotten]
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -163,6 +181,7 @@ class SQLiteStore:
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
+        self._file = None
         if connection is not None:
             connection.close()
         lock, self._lock = self._lock, None
@@ -198,13 +217,18 @@ def _locked(path: str, give_up_at: float) -> int | None:
         return None
     import fcntl
 
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stat = os.fstat(lock)
+            if _file_at(path) == (stat.st_dev, stat.st_ino):
+                return lock
+            # Somebody deleted it meanwhile, and others would lock another file.
+            os.close(lock)
         except BlockingIOError:
+            os.close(lock)
             if time.monotonic() >= give_up_at:
-                os.close(lock)
                 raise StoreLockedError(
                     f"another process tracks with this file ({path} is locked): one tracker at a time"
                 ) from None
@@ -212,5 +236,12 @@ def _locked(path: str, give_up_at: float) -> int | None:
         except BaseException:
             os.close(lock)
             raise
-        else:
-            return lock
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    """Return what tells the file of that name from others; ``None`` if there is none."""
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return stat.st_dev, stat.st_ino
