@@ -156,9 +156,9 @@ SMSFIRE: Entry[MessageKey, MessageStatus] = Entry(
     invented="ids from 1, customIds campaign-000001 and so on",
     invent=_invent_messages,
     trial=(
-        "export SMSFIRE_TOKEN=sandbox",
-        f"statuslookup get smsfire 1 {_CUSTOM}campaign-000002 --base-url {{url}}",
-        "seq {messages} | statuslookup check smsfire - --base-url {url}",
+        "export SMSFIRE_TOKEN=sandbox SMSFIRE_URL={url}",
+        f"statuslookup get smsfire 1 {_CUSTOM}campaign-000002",
+        "seq {messages} | statuslookup check smsfire -",
     ),
 )
 
@@ -211,8 +211,8 @@ GREENAPI: Entry[str, StatusStatistic] = Entry(
     invented="ten stories of GREEN-API, STORY01 to STORY10",
     invent=_invent_stories,
     trial=(
-        "export GREEN_API_ID_INSTANCE=1101000001 GREEN_API_TOKEN=sandbox",
-        "statuslookup get greenapi STORY01 --api-url {url}",
+        "export GREEN_API_ID_INSTANCE=1101000001 GREEN_API_TOKEN=sandbox GREEN_API_URL={url}",
+        "statuslookup get greenapi STORY01",
     ),
 )
 

@@ -72,4 +72,4 @@ The sandbox answers at {url} until Ctrl-C. statuslookup gives credentials to an 
     text = f"The sandbox answers at {url} until Ctrl-C. From another shell:\n"
     for entry in ENTRIES:
         text += "".join(f"\n  {command}" for command in entry.trial).format(url=url, messages=messages) + "\n"
-    return text
+    return f"{text}\nA program that makes its provider with from_env() is led here by the same variables.\n"

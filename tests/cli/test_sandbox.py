@@ -28,7 +28,7 @@ def test_the_sandbox_says_where_it_is_and_answers(host: str) -> None:
     for entry in ENTRIES:
         commands = "".join(f"  {command}\n" for command in entry.trial).format(url=url, messages=10)
         assert f"\n\n{commands}\n" in errors
-    assert f"  statuslookup get greenapi STORY01 --api-url {url}\n" in errors
+    assert f"GREEN_API_URL={url}\n  statuslookup get greenapi STORY01\n" in errors
     assert errors.endswith("\nInterrupted.\n")
 
 

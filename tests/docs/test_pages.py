@@ -2,7 +2,9 @@
 
 import ast
 import asyncio
+import codeop
 import importlib
+import inspect
 import os
 import re
 import shlex
@@ -32,6 +34,8 @@ FENCES = [fence for page in PAGES for fence in fences_of(page)]
 
 NOT_RUN = {
     "pip install": "it changes the environment; what it names exists, says a test here",
+    "python3 -m venv .venv": "it makes an environment, as scripts/ do",
+    ". .venv/bin/activate": "it is for the shell of a person",
     "python -m benchmarks.": "it takes minutes; the module exists, says a test here",
     "uvicorn examples.": "it serves until it is ended; a test of the recipe runs it",
     "scripts/benchmarks": "it installs, and takes minutes; a test runs all of it in small",
@@ -138,6 +142,41 @@ def test_the_python_of_a_page_runs(
             code = compile(text, fence.place, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             if awaitable := eval(code, names):  # noqa: S307 # the page's own program
                 runner.run(awaitable)
+
+
+def can_be_pasted(text: str) -> bool:
+    """Whether the prompt of ``python -m asyncio`` takes the text line by line, then an empty line.
+
+    It is so until Python 3.12: a blank line ends a block, and nothing else does.
+    """
+    compiler = codeop.CommandCompiler()
+    compiler.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    typed: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        typed.append(line)
+        try:
+            if compiler("\n".join(typed), symbol="single") is not None:
+                typed.clear()
+        except SyntaxError:
+            return False
+    return not any(typed)
+
+
+def test_what_awaits_at_a_prompt_can_be_pasted_there() -> None:
+    """But for classes, of which the tutorial says so."""
+    assert can_be_pasted("if 1:\n    x = 2\n\nx")
+    assert not can_be_pasted("if 1:\n    x = 2\nx")
+    assert not can_be_pasted("if 1:\n    x = 2\n\n    x = 3")
+    blocks = [fence for fence in FENCES if is_python(fence) and not re.search("^class ", fence.text, re.M)]
+    awaiting = [fence for fence in blocks if awaits(fence.text)]
+    assert len(awaiting) >= 20
+    assert [fence.place for fence in awaiting if not can_be_pasted(fence.text)] == []
+
+
+def awaits(text: str) -> bool:
+    """Whether there is an ``await`` outside of functions, so that it is no program of its own."""
+    code = compile(text, "a page", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    return bool(code.co_flags & inspect.CO_COROUTINE)
 
 
 def run_shell(page: Path, sandbox: Sandbox, redis: str, folder: Path) -> tuple[str, list[Path]]:
