@@ -54,8 +54,11 @@ async def test_what_a_cancelled_caller_is_granted_is_given_back(fleet: Fleet) ->
         if not asking.cancelled():
             # It was through already.
             reply = asking.result()
-            assert isinstance(reply, Taken)
-            await one.done(reply.fence, None, back=reply.keys)
+            if isinstance(reply, Wait):
+                # What one before it was granted is not given back yet.
+                assert reply.why == "busy"
+            else:
+                await one.done(reply.fence, None, back=reply.keys)
     while one._link._calls:
         await asyncio.wait(one._link._calls)
     assert one._held == {}
