@@ -48,7 +48,9 @@ def test_a_lookup_that_expires_as_its_loop_ends_is_no_error_that_nobody_took() -
 
     async def leave_one() -> None:
         clock = ManualClock()
-        client: StatusClient[int, int] = StatusClient(Tens(), transport=FakeServer(latency=100.0), clock=clock)
+        client: StatusClient[int, int] = StatusClient(
+            Tens(), transport=FakeServer(latency=100.0), clock=clock
+        )
         left.append(asyncio.ensure_future(client.get(1)))
         await asyncio.sleep(0.01)
         clock.advance(0.01)

@@ -59,7 +59,9 @@ async def test_a_key_that_no_store_keeps_is_tracked_only_without_one(store: Memo
         if store is None:
             await tracker.track(pair)
         else:
-            with pytest.raises(TypeError, match="a store keeps keys that are int, CustomId or str, not tuple"):
+            with pytest.raises(
+                TypeError, match="a store keeps keys that are int, CustomId or str, not tuple"
+            ):
                 await tracker.track(pair)
         assert list(tracker.open()) == ([pair] if store is None else [])
 
