@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from statuslookup import FleetError
 from statuslookup.fleet.shared_queue import ANNOUNCE, LeftPace, Sent, SharedQueue, Taken, Terms, Wait
+from tests.support.fleets import until
 from tests.support.members import NO_PACE, SENT, SHORT_LEASE, TERMS, Fleet, identity, whole_database
 from tests.support.redis_servers import RedisServer
 from tests.support.virtual_time import ManualClock
@@ -30,12 +31,6 @@ async def taken(queue: SharedQueue, *keys: str) -> Taken:
     reply = await queue.take(TERMS, 200, first=keys)
     assert isinstance(reply, Taken), reply
     return reply
-
-
-async def until(is_so: Callable[[], bool], *, within: float = 5.0) -> None:
-    async with asyncio.timeout(within):
-        while not is_so():  # noqa: ASYNC110 # what changes it is Redis
-            await asyncio.sleep(0.005)
 
 
 def test_two_members_have_numbers_of_their_own(fleet: Fleet) -> None:
