@@ -234,7 +234,7 @@ class Dispatcher(Generic[KeyT, AnswerT]):
             else:
                 step = exchange.send(reply)
             while not isinstance(step, Request):
-                self._settle(batch, step)
+                self._take(batch, step)
                 step = next(exchange)
         except StopIteration as end:
             outcomes: Outcomes[KeyT, AnswerT] = end.value
@@ -245,10 +245,10 @@ class Dispatcher(Generic[KeyT, AnswerT]):
                 return step
             self._open_keys.forget(batch)
             return None
-        self._settle(batch, outcomes)
+        self._take(batch, outcomes)
         if keys := batch.keys():
             forgotten = ProviderError("the exchange forgot a key", provider=self._provider.name)
-            self._settle(batch, dict.fromkeys(keys, forgotten))
+            self._take(batch, dict.fromkeys(keys, forgotten))
         return None
 
     def hear(self, batch: Batch[KeyT, AnswerT], outcomes: Outcomes[KeyT, AnswerT]) -> None:
@@ -258,11 +258,14 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self._settle(batch, outcomes)
         self.rest()
 
+    def _take(self, batch: Batch[KeyT, AnswerT], told: Outcomes[KeyT, AnswerT]) -> None:
+        """Take in what a reply said: for the source, whoever waits for it, and then here."""
+        self._source.tell(batch, told)
+        if told:
+            self._settle(batch, told)
+
     def _settle(self, batch: Batch[KeyT, AnswerT], told: Outcomes[KeyT, AnswerT]) -> None:
         """Hand outcomes to their waiters, queue what is to be asked again, and keep the rest in the batch."""
-        self._source.tell(batch, told)
-        if not told:
-            return
         verdict: Verdict[KeyT, AnswerT] = Verdict()
         # By the kinds, because most replies have no error, and many outcomes of one kind.
         if any(issubclass(kind, StatusLookupError) for kind in set(map(type, told.values()))):

@@ -160,9 +160,7 @@ class FleetSource(Generic[KeyT, AnswerT]):
     def tell(
         self, batch: Batch[KeyT, AnswerT], outcomes: Mapping[KeyT, AnswerT | StatusLookupError | None]
     ) -> None:
-        # What was heard from others is settled in batches of the engine's own.
-        if not isinstance(batch, SharedBatch):
-            return
+        batch = cast("SharedBatch[KeyT, AnswerT]", batch)
         told = [key for key in outcomes if key in batch.untold]
         if not told:
             return
@@ -179,8 +177,7 @@ class FleetSource(Generic[KeyT, AnswerT]):
             self._asker.hear({key: outcomes[key] for key in others})
 
     def over(self, batch: Batch[KeyT, AnswerT]) -> None:
-        if not isinstance(batch, SharedBatch):
-            return
+        batch = cast("SharedBatch[KeyT, AnswerT]", batch)
         if batch.untold:
             self._report_of(batch).back += batch.untold.values()
         batch.others.clear()

@@ -1,6 +1,7 @@
 """Keeps the ledger, the store, the lookups, the waits and the loops of one tracker in step."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from typing import Any, Generic, cast
@@ -12,13 +13,15 @@ from .._urls import host_of
 from ..errors import ClosedError, StatusLookupError, StoreError, WaitTimeoutError, WrongLoopError
 from ..providers.base import Provider, Trackable
 from .ledger import Entry, Ledger
-from .lookups import Lookups, logger
+from .lookups import Lookups
 from .readers import Reader, Readers
 from .rows import key_of_text, status_of_text, text_of_key, text_of_status
 from .saver import Saver
 from .stores.base import Row, Store
 from .values import Schedule, TrackerStats
 from .waits import Until, Wait, Waits
+
+logger = logging.getLogger("statuslookup")
 
 _ROWS_AT_ONCE = 1_000
 

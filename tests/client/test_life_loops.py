@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from statuslookup import ClosedError, StatusClient, WrongLoopError
 from tests.support.fakes import FAST, FakeServer, Tens, listen, new_client, other_tasks
+from tests.support.virtual_time import ManualClock
 
 every_loop = pytest.mark.every_loop
 
@@ -38,6 +39,36 @@ def test_a_loop_that_is_closed_with_a_lookup_under_way_is_not_reported_as_a_bug(
     del loop
     gc.collect()
     assert [record.message for record in caplog.records if record.name == "statuslookup"] == []
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_lookup_that_expires_as_its_loop_ends_is_no_error_that_nobody_took() -> None:
+    """Its caller never runs again, so it cannot take the error."""
+    noise: list[str] = []
+
+    async def leave_one() -> None:
+        clock = ManualClock()
+        client: StatusClient[int, int] = StatusClient(
+            Tens(), transport=FakeServer(latency=100.0), clock=clock
+        )
+        left.append(asyncio.ensure_future(client.get(1)))
+        await asyncio.sleep(0.01)
+        clock.advance(0.01)
+        await asyncio.sleep(0.01)
+        clock.advance(61)
+        # Past the deadline, and out of the loop before it goes round once more.
+        raise KeyboardInterrupt
+
+    left: list[object] = []
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(lambda _, context: noise.append(context["message"]))
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(leave_one())
+    loop.close()
+    left.clear()
+    del loop
+    gc.collect()
+    assert [message for message in noise if "never retrieved" in message] == []
 
 
 def test_a_second_event_loop_is_refused_with_advice() -> None:

@@ -4,6 +4,9 @@ import asyncio
 import gc
 import importlib
 import json
+import os
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +18,7 @@ from telegram.error import InvalidToken
 from telegram.ext import Application
 from telegram.request import BaseRequest, RequestData
 
-from examples import aiogram_bot, python_telegram_bot
+from examples import aiogram_bot, python_telegram_bot, test_bot
 from statuslookup import ClosedError, DeliveryState, StatusClient
 from statuslookup.sandbox import Sandbox
 from tests.support.discord_server import DiscordServer, serving
@@ -249,3 +252,27 @@ def test_discord_leaves_nothing_open_if_ctrl_c_finds_lookups_under_way(sandbox: 
 @pytest.mark.usefixtures("sandbox")
 def test_discord_leaves_nothing_open_if_its_token_is_refused() -> None:
     assert asyncio.run(is_closed(run_discord(DiscordServer(KNOWN_KEYS), token="ANOTHER")))
+
+
+# --- test your own bot ----------------------------------------------------------------------------
+
+
+def test_the_tests_of_a_bot_pass() -> None:
+    """With none of this project's own settings, as a user runs them."""
+    settings = [
+        "-c",
+        os.devnull,
+        "-o",
+        "asyncio_default_fixture_loop_scope=function",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", *settings, test_bot.__file__],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "5 passed" in done.stdout

@@ -25,7 +25,7 @@ from prometheus_client import CollectorRegistry, generate_latest, make_asgi_app
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from examples import fastapi_service, prometheus_metrics, several_accounts, test_bot
+from examples import fastapi_service, prometheus_metrics, several_accounts
 from statuslookup import ClientStats, DeliveryState, ProviderError, RetryPolicy, SMSFire, StatusClient
 from statuslookup.sandbox import Sandbox
 from statuslookup.sandbox._serving import serving
@@ -378,27 +378,3 @@ def test_prometheus_is_served_on_a_port(served: Sandbox, monkeypatch: pytest.Mon
             process.kill()
     assert samples["statuslookup_sent_keys_total", "shop"] == served.keys == 300
     assert samples["statuslookup_requests_total", "shop"] == served.requests == 2
-
-
-# --- test your own bot ----------------------------------------------------------------------------
-
-
-def test_the_tests_of_a_bot_pass() -> None:
-    """With none of this project's own settings, as a user runs them."""
-    settings = [
-        "-c",
-        os.devnull,
-        "-o",
-        "asyncio_default_fixture_loop_scope=function",
-        "-p",
-        "no:cacheprovider",
-    ]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "pytest", *settings, test_bot.__file__],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    assert "5 passed" in done.stdout

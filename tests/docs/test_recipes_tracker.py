@@ -16,12 +16,12 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from aiogram import Bot
 
 from examples import tracker_bot, tracker_fastapi, tracker_restart
 from statuslookup import CustomId, DeliveryState, SMSFire, StatusClient, StatusTracker
 from statuslookup.sandbox import Campaign, DeliveryCurve, Mishaps, Sandbox
+from tests.support.serving import served
 from tests.support.telegram import Session, Telegram
 
 SECRET = "a-secret-that-nobody-guesses"
@@ -61,24 +61,12 @@ class Phones:
 @asynccontextmanager
 async def service(phones: Phones) -> AsyncGenerator[httpx.AsyncClient, None]:
     """Run the service under uvicorn, and the campaign that posts its webhooks there."""
-    config = uvicorn.Config(
-        tracker_fastapi.create_app(phones.send), port=0, log_config=None, log_level="info"
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    try:
-        while not server.started:
-            assert not serving.done()
-            await asyncio.sleep(0.01)
-        url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-        async with (
-            phones.campaign.playing(f"{url}/hooks/smsfire/{SECRET}", speed=20),
-            httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http,
-        ):
-            yield http
-    finally:
-        server.should_exit = True
-        await serving
+    async with (
+        served(tracker_fastapi.create_app(phones.send)) as url,
+        phones.campaign.playing(f"{url}/hooks/smsfire/{SECRET}", speed=20),
+        httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http,
+    ):
+        yield http
 
 
 async def test_fastapi_knows_by_webhook_what_became_of_a_message(

@@ -76,7 +76,7 @@ def test_who_leaves_after_the_end_is_no_news() -> None:
     assert turns.expired == [(2.0, {"a": 1})]
 
 
-@pytest.mark.parametrize(("stopped", "ends_at"), [(0.75, 4.75), (3.0, 10.0), (60.0, 68.0)])
+@pytest.mark.parametrize(("stopped", "ends_at"), [(1.0, 5.0), (1.25, 6.5), (3.0, 10.0), (60.0, 68.0)])
 def test_time_in_which_the_process_did_not_run_is_nobodys(stopped: float, ends_at: float) -> None:
     turns = Turns()
     turns.add(4.0, a=1)

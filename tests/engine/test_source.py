@@ -131,3 +131,14 @@ async def test_a_source_that_wants_a_turn_is_asked_although_nothing_is_queued_he
     source.wants_turn = False
     await asyncio.sleep(1)
     assert (engine.requests, engine.dispatcher.is_set, source.log) == ([], False, ["left", "over"])
+
+
+async def test_what_was_heard_from_elsewhere_is_settled_here_and_not_told_again() -> None:
+    engine = Engine(Source())
+    answer: asyncio.Future[int | None] = asyncio.Future()
+    engine.open_keys.join(1, answer, engine.source.lanes.first)
+    batch: Batch[int, int] = Batch([])
+    engine.source.lanes.seal_keys(engine.open_keys.queued([1]), batch)
+    engine.dispatcher.hear(batch, {1: 10})
+    assert await answer == 10
+    assert engine.source.log == []

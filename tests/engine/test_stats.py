@@ -46,6 +46,14 @@ async def test_the_counts_at_each_step() -> None:
     assert stats.keys_per_request == pytest.approx(2.2)
 
 
+async def test_each_key_of_a_list_or_a_stream_is_a_lookup() -> None:
+    async with client_of(FakeServer()) as client:
+        await client.get_many([1, 2, 2])
+        assert client.stats().lookups == 2
+        assert [outcome.key async for outcome in client.stream([3, 4, 4])] != []
+        assert client.stats().lookups == 5
+
+
 async def test_seconds_paced_is_the_wait_for_slots_of_requests_that_were_sent() -> None:
     limiter = FakeLimiter()
     async with client_of(FakeServer(), limiter=limiter) as client:

@@ -82,6 +82,17 @@ async def test_equal_keys_of_several_clients_are_asked_once(redis_url: str, stri
         assert (sandbox.requests, sandbox.keys) == (1, 50)
 
 
+async def test_the_keys_of_ones_own_request_are_in_flight(redis_url: str) -> None:
+    slow = Sandbox(latency=1.0)
+    with slow.serve() as url:
+        async with Clients(redis_url, url) as fleet:
+            client = await fleet.smsfire()
+            lookup = asyncio.create_task(get(client, 1, 2, 3))
+            await until(lambda: client.stats().requests == 1)
+            assert (client.stats().queued, client.stats().in_flight) == (0, 3)
+            assert await lookup == [None] * 3
+
+
 async def test_ids_customids_and_unknown_messages_are_told_apart(redis_url: str, strict: Strict) -> None:
     sandbox, url = strict
     async with Clients(redis_url, url) as fleet:

@@ -154,7 +154,7 @@ def test_a_documented_item_takes_the_quick_way_and_one_that_is_not_does_not() ->
 
 
 def test_msgspec_reads_a_documented_body_and_no_other() -> None:
-    pytest.importorskip("msgspec")
+    pytest.importorskip("msgspec", reason="without it there is one way to read")
     read = partial(quick.read_quickly, most_values=100)
     documented, further = (
         json.dumps([SMSFIRE_ITEM]).encode(),

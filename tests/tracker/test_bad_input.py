@@ -45,6 +45,27 @@ def test_a_provider_that_cannot_be_tracked() -> None:
         StatusTracker(StatusClient(Tens()))
 
 
+class Pairs(SMSFire):
+    """A provider of one's own, whose keys are pairs."""
+
+    def check(self, key: Any) -> Any:
+        return key
+
+
+@pytest.mark.parametrize("store", [None, MemoryStore()])
+async def test_a_key_that_no_store_keeps_is_tracked_only_without_one(store: MemoryStore | None) -> None:
+    async with StatusClient(Pairs("token")) as client, StatusTracker(client, store=store) as tracker:
+        pair: Any = (1, 2)
+        if store is None:
+            await tracker.track(pair)
+        else:
+            with pytest.raises(
+                TypeError, match="a store keeps keys that are int, CustomId or str, not tuple"
+            ):
+                await tracker.track(pair)
+        assert list(tracker.open()) == ([pair] if store is None else [])
+
+
 async def test_a_closed_client() -> None:
     client = StatusClient(SMSFire("token"))
     tracker = StatusTracker(client)

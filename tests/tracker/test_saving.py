@@ -304,6 +304,20 @@ async def test_a_store_that_fails_for_a_minute_loses_nothing(caplog: pytest.LogC
         await changes.stop()
 
 
+async def test_what_comes_while_a_save_fails_is_saved_when_the_store_works_again() -> None:
+    store = FailingStore(seconds=1)
+    async with smsfire_tracker(PlayedClient(), store=store) as tracker:
+        await tracker.track(0, 1)
+        store.is_failing = True
+        tracker.feed([message(0, SENT)])
+        await asyncio.sleep(0.5)
+        tracker.feed([message(1, SENT)])
+        await asyncio.sleep(1)
+        store.is_failing = False
+        await asyncio.sleep(5)
+        assert [row.status is None for row in store.rows.values()] == [False, False]
+
+
 async def test_a_track_that_finds_the_store_failing_says_so_and_tracks() -> None:
     store = FailingStore()
     store.is_failing = True

@@ -44,6 +44,12 @@ def move(path: Path, to: Path) -> None:
     path.replace(to)
 
 
+def lowest_free_descriptor() -> int:
+    descriptor = os.dup(0)
+    os.close(descriptor)
+    return descriptor
+
+
 async def opened(path: Path) -> SQLiteStore:
     store = SQLiteStore(path)
     await store.load(ACCOUNT)
@@ -262,6 +268,28 @@ async def test_a_full_disk_fails_the_save_and_nothing_else(path: Path) -> None:
     again = SQLiteStore(path)
     assert len(await again.load(ACCOUNT)) == 1001
     await again.aclose()
+
+
+async def test_a_save_that_fails_half_way_keeps_nothing_and_the_next_one_goes_well(path: Path) -> None:
+    store = await opened(path)
+    no_text: Any = object()
+    with pytest.raises(StoreError, match="cannot be read or written"):
+        await store.save([Row(key="c:1"), Row(key="c:2", status=no_text)])
+    await store.save([ROW])
+    await store.aclose()
+    again = SQLiteStore(path)
+    assert [row.key for row in await again.load(ACCOUNT)] == [ROW.key]
+    await again.aclose()
+
+
+@needs_flock
+async def test_a_refusal_leaves_no_file_open(path: Path, impatient: None) -> None:
+    store = await opened(path)
+    before = lowest_free_descriptor()
+    with pytest.raises(StoreLockedError):
+        await opened(path)
+    assert lowest_free_descriptor() == before
+    await store.aclose()
 
 
 async def test_a_file_that_is_damaged_while_it_is_open(path: Path) -> None:

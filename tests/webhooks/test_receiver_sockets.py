@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -21,22 +19,7 @@ from starlette.types import ASGIApp
 
 from statuslookup.webhooks import receiver
 from tests.support.listeners import SECRET, WEBHOOK, Listener
-
-
-@asynccontextmanager
-async def served(app: ASGIApp, **options: Any) -> AsyncIterator[str]:
-    """Serve an app on a free port of this machine, with an access log."""
-    config = uvicorn.Config(app, port=0, log_config=None, log_level="info", **options)
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    try:
-        while not server.started:
-            assert not serving.done()
-            await asyncio.sleep(0.01)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serving
+from tests.support.serving import served
 
 
 def alone(app: ASGIApp) -> tuple[ASGIApp, str]:
