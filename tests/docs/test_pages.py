@@ -186,6 +186,8 @@ def run_shell(page: Path, sandbox: Sandbox, redis: str, folder: Path) -> tuple[s
     shell = "".join(fence.text for fence in fences_of(page) if is_shell(fence))
     with sandbox.serve() as url:
         here = PROVIDERS.sub(url, shell).replace("redis://127.0.0.1:6379/0", redis)
+        # Any free port, because several runs of these tests may go on at once.
+        here = here.replace("--listen 127.0.0.1:8080", "--listen 127.0.0.1:0")
         done = subprocess.run(
             ["bash", "-e", "-u", "-c", here],
             env={
