@@ -1,0 +1,42 @@
+"""Keys and statuses as a store keeps them."""
+
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from statuslookup import CustomId
+from statuslookup.tracker.rows import key_of_text, status_of_text, text_of_key, text_of_status
+from tests.support.tracking import READ, SENT, message, story
+
+
+@pytest.mark.parametrize(("key", "text"), [(42, "i:42"), (CustomId("a-1"), "c:a-1"), ("BAE5:x", "s:BAE5:x")])
+def test_keys_as_text(key: Any, text: str) -> None:
+    assert text_of_key(key) == text
+    assert (key_of_text(text), type(key_of_text(text))) == (key, type(key))
+
+
+@pytest.mark.parametrize("bad", ["", "x:1", "i:", "i:a", "c:no custom id"])
+def test_texts_that_are_no_keys(bad: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        key_of_text(bad)
+    with pytest.raises(TypeError, match="int, CustomId or str, not tuple"):
+        text_of_key((1, 2))
+
+
+def test_statuses_as_text_are_without_the_instances_token() -> None:
+    status = message(1, READ, custom_id="a", phone="5511", instance_token="SECRET", problems=("country",))
+    text = text_of_status(status)
+    assert text is not None
+    assert "SECRET" not in text
+    assert status_of_text(text) == evolve(status, instance_token=None)
+    statistic = evolve(story("S", SENT, READ), problems=("one",))
+    assert status_of_text(text_of_status(statistic)) == statistic
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "7", "[]", "{}", '{"X":{}}', '{"MessageStatus":{"x":1}}', '{"date":1}']
+)
+def test_a_status_that_cannot_be_read_is_left_to_a_lookup(text: str | None) -> None:
+    assert not isinstance(status_of_text(text), type(message(1)))
+    assert text_of_status(7) is None
