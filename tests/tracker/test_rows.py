@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from statuslookup import CustomId
+from statuslookup import CustomId, Row
 from statuslookup.tracker.rows import key_of_text, status_of_text, text_of_key, text_of_status
 from tests.support.tracking import READ, SENT, message, story
 
@@ -40,3 +40,8 @@ def test_statuses_as_text_are_without_the_instances_token() -> None:
 def test_a_status_that_cannot_be_read_is_left_to_a_lookup(text: str | None) -> None:
     assert not isinstance(status_of_text(text), type(message(1)))
     assert text_of_status(7) is None
+
+
+def test_rows_are_made_by_keywords_so_that_a_later_release_may_add_some() -> None:
+    with pytest.raises(TypeError):
+        Row("i:1")  # type: ignore[misc] # what is tested
