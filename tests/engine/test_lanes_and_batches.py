@@ -276,6 +276,9 @@ def test_at_most_200_waiters_are_woken_in_a_turn_of_the_loop() -> None:
         waiter = fill(open_keys, open_keys.first, range(500))
         batch = open_keys.seal(500)
         open_keys.open.settle(batch, dict.fromkeys(range(500), failure))
+        more = fill(open_keys, open_keys.first, [500])
+        open_keys.open.settle(open_keys.seal(1), {500: failure})
+        assert more.outcomes == []
         woken = [len(waiter.outcomes)]
         while open_keys.put_off:
             open_keys.put_off.pop()()

@@ -44,4 +44,4 @@ def test_a_status_that_cannot_be_read_is_left_to_a_lookup(text: str | None) -> N
 
 def test_rows_are_made_by_keywords_so_that_a_later_release_may_add_some() -> None:
     with pytest.raises(TypeError):
-        Row("i:1")  # type: ignore[misc] # what is tested
+        Row("i:1")  # type: ignore[call-arg] # what is tested
