@@ -268,3 +268,19 @@ def test_a_batch_that_is_finished_in_parts_settles_each_key_once() -> None:
     open_keys.settle(batch, {1: "one"})
     open_keys.settle(batch, {1: "again", 2: None})
     assert waiter.outcomes == [(1, "one"), (2, None)]
+
+
+def test_at_most_200_waiters_are_woken_in_a_turn_of_the_loop() -> None:
+    for failure in (None, ClosedError("gone")):
+        open_keys = Keys()
+        waiter = fill(open_keys, open_keys.first, range(500))
+        batch = open_keys.seal(500)
+        open_keys.open.settle(batch, dict.fromkeys(range(500), failure))
+        more = fill(open_keys, open_keys.first, [500])
+        open_keys.open.settle(open_keys.seal(1), {500: failure})
+        assert more.outcomes == []
+        woken = [len(waiter.outcomes)]
+        while open_keys.put_off:
+            open_keys.put_off.pop()()
+            woken.append(len(waiter.outcomes))
+        assert woken == [200, 400, 500]

@@ -265,6 +265,27 @@ async def test_a_redis_that_is_full_may_have_room_later(new_server: Callable[...
     await link.aclose()
 
 
+async def test_a_call_that_was_cut_off_is_not_repeated_by_redis_py() -> None:
+    calls = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        while line := await reader.readline():
+            if line.strip() == b"EVALSHA":
+                calls += 1
+                break
+            if line.strip() == b"CLIENT":
+                writer.write(b"+OK\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as silent:
+        link = Link(f"redis://127.0.0.1:{silent.sockets[0].getsockname()[1]}")
+        with pytest.raises(FleetError, match="cannot be reached"):
+            await run(link)
+        await link.aclose()
+    assert calls == 1
+
+
 async def test_nothing_is_left_over(server: RedisServer, no_noise: None) -> None:
     link = Link(server.url)
     link.start(link.run(script("return redis.call('NO_SUCH')"), ()))

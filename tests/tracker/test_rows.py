@@ -1,0 +1,57 @@
+"""Keys and statuses as a store keeps them."""
+
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from statuslookup import CustomId, Row
+from statuslookup.tracker.rows import key_of_text, status_of_text, text_of_key, text_of_status
+from tests.support.tracking import READ, SENT, message, story
+
+
+@pytest.mark.parametrize(("key", "text"), [(42, "i:42"), (CustomId("a-1"), "c:a-1"), ("BAE5:x", "s:BAE5:x")])
+def test_keys_as_text(key: Any, text: str) -> None:
+    assert text_of_key(key) == text
+    assert (key_of_text(text), type(key_of_text(text))) == (key, type(key))
+
+
+@pytest.mark.parametrize("bad", ["", "x:1", "i:", "i:a", "c:no custom id"])
+def test_texts_that_are_no_keys(bad: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        key_of_text(bad)
+    with pytest.raises(TypeError, match="int, CustomId or str, not tuple"):
+        text_of_key((1, 2))
+
+
+def test_statuses_as_text_are_without_the_instances_token() -> None:
+    status = message(1, READ, custom_id="a", phone="5511", instance_token="SECRET", problems=("country",))
+    text = text_of_status(status)
+    assert text is not None
+    assert "SECRET" not in text
+    assert status_of_text(text) == evolve(status, instance_token=None)
+    # Half a surrogate pair, which JSON can bring, and UTF-8 and SQLite cannot hold.
+    torn = message(1, READ, custom_id="\ud800")
+    text = text_of_status(torn)
+    assert text is not None
+    assert text.encode().isascii()
+    assert status_of_text(text) == torn
+    statistic = evolve(story("S", SENT, READ), problems=("one",))
+    assert status_of_text(text_of_status(statistic)) == statistic
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(None, "", "7", "[]", "{}", '{"X":{}}', '{"MessageStatus":{"x":1}}', '{"date":1}', "[" * 100_000),
+        *(b"7", 7, '{"date":"2026-11-27"}'),
+    ],
+)
+def test_a_status_that_cannot_be_read_is_left_to_a_lookup(text: Any) -> None:
+    assert status_of_text(text) is None
+    assert text_of_status(7) is None
+
+
+def test_rows_are_made_by_keywords_so_that_a_later_release_may_add_some() -> None:
+    with pytest.raises(TypeError):
+        Row("i:1")  # type: ignore[call-arg] # what is tested
