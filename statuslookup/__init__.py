@@ -74,7 +74,7 @@ from .providers import Exchange, GreenAPI, Provider, SMSFire, Trackable
 if typing.TYPE_CHECKING:
     from .tracker import Change, MemoryStore, Row, Schedule, SQLiteStore, StatusTracker, Store, TrackerStats
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AuthenticationError",
