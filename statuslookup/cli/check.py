@@ -286,7 +286,8 @@ class _Job(Generic[KeyT, AnswerT]):
         self._err.print(summary)
         line = self._source.lines.first_windows
         if line is not None:
-            say(f"Line {line} is not UTF-8; such lines were read as Windows-1252, others by --encoding NAME.")
+            what = "such lines were read as Windows-1252. If letters are wrong, say --encoding NAME."
+            say(f"Line {line} is not UTF-8: {what}")
 
     def _how_to_resume(self) -> str:
         done = counted(self._check.written, "row")

@@ -227,8 +227,8 @@ def test_windows_1252_a_byte_order_mark_and_windows_lines(url: str, tmp_path: Pa
         ("a\r\nb", "REJECTED"),
     ]
     assert (
-        "Line 2 is not UTF-8; such lines were read as Windows-1252, others by --encoding NAME."
-        in result.stderr
+        "Line 2 is not UTF-8: such lines were read as Windows-1252."
+        " If letters are wrong, say --encoding NAME." in result.stderr
     )
 
 

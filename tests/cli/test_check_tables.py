@@ -73,7 +73,7 @@ def test_an_encoding_is_said_and_can_be_named(url: str, tmp_path: Path) -> None:
     for name, option in (("excel-pt-br.csv", []), ("excel-macintosh.csv", ["--encoding", "mac-roman"])):
         result = run_check(url, str(SAMPLES / name), "--format", "csv", *option)
         assert [row["nome"] for row in table_of(result.stdout, ";")][2:4] == ["João € \u2013", "Zoë"]
-        assert ("is not UTF-8; such lines were read as Windows-1252" in result.stderr) == (not option)
+        assert ("is not UTF-8: such lines were read as Windows-1252" in result.stderr) == (not option)
         # What reads stdout is no spreadsheet.
         assert not result.stdout.startswith(MARK)
     result = run_check(url, str(SAMPLES / "excel-pt-br-utf8.csv"), "--format", "csv")
