@@ -136,7 +136,7 @@ class Messages(Generic[KeyT, AnswerT]):
         for text in texts:
             try:
                 keys[self._provider.key_from_text(text)] = text
-            except Exception:  # noqa: BLE001 # a provider of somebody's own may raise anything
+            except Exception:  # noqa: BLE001, S112 # a provider of somebody's own may raise anything
                 continue
         return keys
 
