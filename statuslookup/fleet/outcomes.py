@@ -59,8 +59,7 @@ class Messages(Generic[KeyT, AnswerT]):
     def write(self, fence: int, outcomes: Outcomes[KeyT, AnswerT]) -> bytes:
         """Return a message with the outcomes."""
         self._written += 1
-        to_text = self._provider.key_to_text
-        told = [[to_text(key), *self._form(outcome)] for key, outcome in outcomes.items()]
+        told = [[self._provider.key_to_text(key), *self._form(outcome)] for key, outcome in outcomes.items()]
         text = self._text(fence, told)
         if len(text) > _MOST_UNPACKED:
             text = self._text(fence, self._shortened(told))
@@ -88,9 +87,11 @@ class Messages(Generic[KeyT, AnswerT]):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
 
     def _form(self, outcome: AnswerT | StatusLookupError | None) -> tuple[int, Any]:
+        if outcome is None:
+            return _UNKNOWN, None
         if isinstance(outcome, StatusLookupError):
             return _ERROR, plain_form(outcome)
-        return (_UNKNOWN, None) if outcome is None else (_ANSWER, self._provider.answer_to_json(outcome))
+        return _ANSWER, self._provider.answer_to_json(outcome)
 
     def _shortened(self, told: list[list[Any]]) -> list[list[Any]]:
         """Put an error in the place of each answer that takes more than its share of a message."""
@@ -135,7 +136,7 @@ class Messages(Generic[KeyT, AnswerT]):
         for text in texts:
             try:
                 keys[self._provider.key_from_text(text)] = text
-            except Exception:  # noqa: BLE001, S112 # a provider of somebody's own may raise anything for what is foreign
+            except Exception:  # noqa: BLE001, S112 # a provider of somebody's own may raise anything
                 continue
         return keys
 

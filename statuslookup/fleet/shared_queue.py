@@ -21,7 +21,7 @@ FOLLOW_UP: Final = -1
 """As ``most``: the slot without keys, for a further request of an exchange."""
 
 _MOST_FENCE: Final = 10**12
-"""No fleet counts so far. More is not believed, and Redis itself forgets ten times as much."""
+"""No fleet counts so far: what is said of more is not believed. The scripts forget ten times as much."""
 _to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 _LATE_AFTER: Final = 0.75
 
