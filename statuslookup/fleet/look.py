@@ -40,7 +40,7 @@ class Sender:
 
     process: int
     seconds: float
-    """Since when."""
+    """How long ago that was."""
 
 
 @frozen

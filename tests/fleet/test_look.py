@@ -37,6 +37,7 @@ async def test_it_shows_who_lives_and_has_the_slot_and_what_waits(server: RedisS
         assert budget.processes.keys() == {1, 2}
         assert all(0 < seconds <= LEASE for seconds in budget.processes.values())
         assert [sender.process for sender in budget.senders] == [1]
+        assert 0 <= budget.senders[0].seconds < LEASE
         assert budget.slowed == 0
         names = {identity(account).queue.rpartition(":")[2]: account for account in "ab"}
         shown = {names[account.name]: account for account in budget.accounts}
