@@ -11,7 +11,7 @@ from typing import Final, Generic
 
 from .._clock import Clock
 from .._model import KeyT
-from ..errors import FleetError
+from ..errors import ClosedError, FleetError, StatusLookupError
 from .announcements import Announcements, Changes
 from .errands import Owner, Report, Turn
 from .link import Link
@@ -155,6 +155,10 @@ class Worker(Generic[KeyT]):
                     await self._step()
                 except FleetError as problem:
                     self._fail(problem)
+        except asyncio.CancelledError:
+            # From outside: nobody else would go on, and who waits for the slot would wait for ever.
+            self._give_up(ClosedError("the lookup was cut off: what talks to Redis for it was cancelled"))
+            raise
         except Exception as error:
             logger.error("lookups ended by a bug in the fleet", exc_info=error)
             self._give_up(error)
@@ -326,7 +330,8 @@ class Worker(Generic[KeyT]):
         self._has_news = False
         for turn in waiting:
             if not turn.taken.done():
-                turn.taken.set_exception(problem.fresh() if isinstance(problem, FleetError) else problem)
+                error = problem.fresh() if isinstance(problem, StatusLookupError) else problem
+                turn.taken.set_exception(error)
                 # Whoever waited may be gone before it can take the error.
                 turn.taken.exception()
 
