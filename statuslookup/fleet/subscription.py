@@ -111,6 +111,7 @@ class Subscription:
         was_up = False
         try:
             while True:
+                self._check_wanted(up)
                 await self._link.pause()
                 problem = await self._hear_until_cut(up, was_up)
                 was_up = was_up or up.is_set()
@@ -120,6 +121,11 @@ class Subscription:
                     raise problem
         finally:
             up.clear()
+
+    def _check_wanted(self, up: asyncio.Event) -> None:
+        # Up to Python 3.11, wait_for, by which redis-py sends, may swallow a cancellation.
+        if self._up is not up:
+            raise asyncio.CancelledError
 
     async def _hear_until_cut(self, up: asyncio.Event, was_up: bool) -> FleetError:
         pubsub = self._link.redis.pubsub()
@@ -137,6 +143,7 @@ class Subscription:
     async def _hear(self, pubsub: Any, up: asyncio.Event, was_up: bool) -> FleetError:
         confirmed, is_asked = 0, False
         while True:
+            self._check_wanted(up)
             message = await pubsub.get_message(timeout=self._link.timeout if is_asked else self._ping_after)
             if message is None:
                 if is_asked:

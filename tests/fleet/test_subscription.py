@@ -1,6 +1,7 @@
 """What is published is heard while somebody needs it, through all cuts, and by no task afterwards."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -205,3 +206,36 @@ async def test_what_listens_but_is_no_redis_is_a_problem() -> None:
         await radio.until(lambda: radio.link.is_down)
         listening.cancel()
         await radio.aclose()
+
+
+@pytest.mark.parametrize("deaf", ["subscribe", "ping"])
+async def test_a_cancellation_that_redis_py_swallows_is_not_lost(deaf: str) -> None:
+    """Up to Python 3.11, wait_for returns instead, if what it waited for is there in the same moment."""
+    is_there = asyncio.Event()
+
+    async def swallow(method: str) -> None:
+        if method == deaf:
+            is_there.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    class PubSub:
+        async def subscribe(self, *_: str) -> None:
+            await swallow("subscribe")
+
+        async def ping(self) -> None:
+            await swallow("ping")
+
+        async def get_message(self, timeout: float) -> None:
+            await asyncio.sleep(timeout)
+
+        async def aclose(self) -> None: ...
+
+    radio = Radio("redis://127.0.0.1:1", ping_after=0.01)
+    own = radio.link.redis
+    radio.link.redis = type("Client", (), {"pubsub": PubSub, "aclose": own.aclose})()
+    listening = asyncio.create_task(radio.subscription.listen())
+    await is_there.wait()
+    async with asyncio.timeout(5):
+        await radio.aclose()
+    listening.cancel()
