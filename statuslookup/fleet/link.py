@@ -160,7 +160,7 @@ def _opened(url: Secret, timeout: float) -> RedisClient:
         # What the URL asks for is looked at by a connection alone, otherwise at the first call.
         pool = redis.connection_pool
         pool.connection_class(**pool.connection_kwargs)
-    except (ValueError, TypeError):
+    except Exception:  # noqa: BLE001, S110 # whatever it is, its frames hold the password
         # The error's own words quote the part that is wrong: a password, where one holds a slash.
         pass
     else:

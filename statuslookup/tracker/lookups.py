@@ -120,6 +120,10 @@ class Lookups(Generic[KeyT, AnswerT]):
             errors = dict.fromkeys(
                 keys, StatusLookupError(f"the lookup ended by a bug, a {type(error).__name__}")
             )
+        except BaseException:
+            # Cancelled from outside: whatever comes next starts the task anew, and finds them.
+            self._ledger.put_back(keys, self._clock.time())
+            raise
         self._take_in(keys, statuses, errors)
         return True
 

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import threading
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -171,3 +171,22 @@ async def test_a_client_that_is_forgotten_is_collected(redis_url: str, strict: S
     del client, source
     gc.collect()
     assert other_tasks() == set()
+
+
+async def test_what_waits_ends_when_the_task_that_talks_to_redis_is_cancelled_from_outside(
+    redis_url: str, strict: Strict
+) -> None:
+    """As by a program that cancels every task: nobody else would go on, up to the deadline."""
+    async with Clients(redis_url, strict[1], timeout=None) as fleet:
+        one, two = await fleet.several(2)
+        await one.get(1)
+        lookup = asyncio.create_task(two.get(2))
+        await asyncio.sleep(0)
+        worker: Any = cast("Any", two._engine)._dispatcher._source.worker
+        await until(lambda: worker._task is not None and worker._waiting)
+        worker._task.cancel()
+        async with asyncio.timeout(5):
+            with pytest.raises(ClosedError, match="was cut off"):
+                await lookup
+        # The next one finds everything as it was.
+        assert (await two.get(3)) is not None

@@ -40,6 +40,7 @@ def test_from_env_reads_the_processs_environment(monkeypatch: pytest.MonkeyPatch
     [
         ({"redis": "http://redis"}, ValueError, "redis://"),
         ({"redis": "redis://:canary/pass@host:1"}, ValueError, "%2F"),
+        ({"redis": "rediss://:canary@host:1?ssl_cert_reqs=never"}, ValueError, "rediss://"),
         ({"redis": ""}, ValueError, "redis://"),
         ({"redis": 7}, TypeError, "redis.asyncio"),
         ({"redis": Redis}, TypeError, "redis.asyncio"),

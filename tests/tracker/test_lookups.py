@@ -297,3 +297,18 @@ async def test_an_answer_that_a_provider_stumbles_over_holds_up_no_other(
         assert (await tracker.wait(5)).state is DELIVERED
         monkeypatch.undo()
         assert (await waits[1]).state is DELIVERED
+
+
+async def test_what_was_asked_for_when_the_task_was_cancelled_from_outside_is_asked_again() -> None:
+    client = PlayedClient()
+    async with smsfire_tracker(client) as tracker:
+        await tracker.track(1)
+        await asyncio.sleep(15.5)
+        assert client.asked == [[1]]
+        (task,) = other_tasks()
+        task.cancel()
+        await ticks()
+        await tracker.track(2)
+        await asyncio.sleep(6)
+        assert len(client.asked) == 2
+        assert set(client.asked[1]) == {1, 2}
