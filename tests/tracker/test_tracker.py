@@ -363,39 +363,6 @@ async def test_a_future_or_very_old_since_is_no_trap() -> None:
         assert client.asked == [[2, 1]]
 
 
-# --- stories --------------------------------------------------------------------------------------
-
-
-async def test_only_a_lookup_ends_a_story() -> None:
-    client = green_client()
-    async with smsfire_tracker(client, schedule=Schedule(first=60)) as tracker:
-        changes = Changes(tracker.changes())
-        await tracker.track("S")
-        tracker.feed([story("S", DELIVERED)])
-        await ticks()
-        assert list(tracker.open()) == ["S"]
-        client.statuses["S"] = story("S", DELIVERED, SENT)
-        await asyncio.sleep(100)
-        assert list(tracker.open()) == ["S"]
-        # The last webhook tells nothing of who else there is: the next lookup does.
-        tracker.feed([story("S", READ, first=1)])
-        await ticks()
-        assert list(tracker.open()) == ["S"]
-        client.statuses["S"] = story("S", DELIVERED, DELIVERED, seconds=5)
-        await asyncio.sleep(300)
-        assert list(tracker.open()) == []
-        end = changes.ends["S"]
-        assert [receipt.state for receipt in end.receipts] == [DELIVERED, READ]
-        await changes.stop()
-
-
-async def test_a_story_that_nobody_knows_is_none() -> None:
-    client = green_client()
-    client.statuses["S"] = story("S")
-    async with smsfire_tracker(client) as tracker:
-        assert await tracker.wait("S") is None
-
-
 async def test_stats_say_what_happened() -> None:
     client = PlayedClient()
     tracker: StatusTracker[Any, Any] = smsfire_tracker(client)
