@@ -236,6 +236,14 @@ def test_the_length_of_an_integer_is_bounded() -> None:
         assert not_refused(decode, [body], "ValueError: ") == []
 
 
+def test_a_long_text_is_mended_to_its_end() -> None:
+    """A match has 10,000 parts at most, wherever that leaves it."""
+    for parts in range(9_996, 10_005):
+        before = [1] * (parts // 2)
+        text = f"[{'1,' * (parts // 2)}{' ' * (parts % 2)}007, 0{',' * (parts % 2)}]"
+        assert decode(text) == [*before, 7, 0]
+
+
 def test_the_work_on_a_text_is_bounded_by_the_values_that_it_may_have(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -254,7 +262,7 @@ def test_the_work_on_a_text_is_bounded_by_the_values_that_it_may_have(
             decode(hostile(MEGABYTE), most_values=1000)
         except ValueError:
             pass
-        assert len(mended) <= 500, name
+        assert len(mended) <= 500 + MEGABYTE // 10_000, name
 
 
 # --- readings -------------------------------------------------------------------------------------
