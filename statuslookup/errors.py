@@ -300,6 +300,9 @@ class FleetError(StatusLookupError):
     port and database, and holds no user and no password.
     """
 
+    is_transient: bool
+    ends_all: bool
+
     def __init__(self, message: str, *, is_transient: bool = False) -> None:
         super().__init__(message)
         self.is_transient = is_transient

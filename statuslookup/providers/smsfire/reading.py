@@ -22,7 +22,7 @@ _STATE_BY_CODE = {
 }
 _STATE_BY_NAME = {state.name: state for state in DeliveryState} | {"ACCEPTED": DeliveryState.SENT}
 
-FIELDS = {
+FIELDS: dict[str, type[int | str]] = {
     "id": int,
     "instanceToken": str,
     "messageType": str,
