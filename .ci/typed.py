@@ -1,7 +1,7 @@
 """Check what ``pyright --verifytypes --outputjson`` says: each public name has a type that all agree on.
 
-The command line is a program, and nobody's to import. Nor are the files of the fleet and of the tracker: their
-folders say themselves what of them is public.
+The command line is a program, and nobody's to import. Nor are the files of the fleet and of the tracker:
+their folders say themselves what of them is public.
 """
 
 import json
