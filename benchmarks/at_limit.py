@@ -15,7 +15,7 @@ import httpx
 
 from . import server
 from .ours import by_statuslookup
-from .peers import AIODATALOADER, BY_GET, DISPATCHER, MAX_BATCH, STRAWBERRY, WAYS, Get, Way
+from .peers import AIODATALOADER, BY_GET, DISPATCHER, MAX_BATCH, PACKAGES, STRAWBERRY, WAYS, Get, Way
 from .scenario import OURS, Contender, Figures, Job, Scenario, Target, check
 from .server import COUNTINGS, LATENCY, Answers
 
@@ -232,8 +232,9 @@ def _over_sockets(way: Way) -> Callable[[Job], Figures]:
 
 def _contenders(measured: Callable[[Way], Callable[[Job], Figures]], *peers: str) -> dict[str, Contender]:
     found = {OURS: Contender(measured(by_statuslookup))}
-    # A peer's package is known from its first lookup on without a limit; here all of them need aiolimiter.
-    return found | {peer: Contender(measured(WAYS[peer]), "aiolimiter") for peer in peers}
+    return found | {
+        peer: Contender(measured(WAYS[peer]), f"aiolimiter {PACKAGES.get(peer, '')}") for peer in peers
+    }
 
 
 _PEERS: Final = (DISPATCHER, AIODATALOADER, STRAWBERRY, BY_GET)

@@ -56,7 +56,7 @@ class Contender:
 
     measure: Callable[[Job], Figures]
     needs: str = ""
-    """The distribution without which it is left out."""
+    """The distributions, with blanks between, without one of which it is left out."""
     is_before: bool = False
     """Whether it runs with an older version of the library."""
 
@@ -80,10 +80,9 @@ class Scenario:
 
 
 def is_installed(contender: Contender) -> bool:
-    if not contender.needs:
-        return True
     try:
-        version(contender.needs)
+        for distribution in contender.needs.split():
+            version(distribution)
     except PackageNotFoundError:
         return False
     return True
