@@ -11,6 +11,10 @@ _LAST_SENDER: Final = 0.005
 _NOT_LAST_OF_ACCOUNT: Final = 0.003
 _OTHERS: Final = 0.025
 _SPREAD: Final = 0.005
+# Where one of another account has sent of late, this account leaves so much more of the beginning: on a busy
+# machine the others may hear late that the slot is free.
+_LEFT_TO_RIVALS: Final = 0.025
+_RIVAL_FOR: Final = 5.0
 _ANNOUNCED_BEFORE: Final = 0.05
 _MOST_MEMBERS: Final = 1_000
 
@@ -32,6 +36,10 @@ class Turns:
         self._last_of_account = 0
         self._members: OrderedDict[int, None] = OrderedDict()
         self._spread = 0.0
+        self._rival = 0
+        """Who of another account sent last."""
+        self._rival_until = -math.inf
+        self._left_to_rivals = 0.0
 
     @property
     def is_last_sender(self) -> bool:
@@ -56,6 +64,9 @@ class Turns:
         self._last_sender = process
         if process in self._members or process == self._process:
             self._last_of_account = process
+        else:
+            self._rival, self._rival_until = process, now + _RIVAL_FOR
+        self._left_to_rivals = _LEFT_TO_RIVALS if now < self._rival_until else 0.0
         self._spread = _SPREAD * self._random()
 
     def hear_member(self, process: int) -> None:
@@ -63,6 +74,8 @@ class Turns:
         self._members[process] = None
         if process == self._last_sender:
             self._last_of_account = process
+        if process == self._rival:
+            self._rival, self._rival_until, self._left_to_rivals = 0, -math.inf, 0.0
         self._members.move_to_end(process)
         if len(self._members) > _MOST_MEMBERS:
             self._members.popitem(last=False)
@@ -71,12 +84,12 @@ class Turns:
         """Return the moment from which to ask for the slot."""
         at = self._alone_at if is_alone else self._beside_at
         if self.is_last_sender:
-            return at + _LAST_SENDER
+            return at + _LAST_SENDER + self._left_to_rivals
         if is_follow_up:
             return at
         if self._last_sender and self._last_sender not in self._members:
             return at if self._last_of_account in (0, self._process) else at + _NOT_LAST_OF_ACCOUNT
-        return at + _OTHERS + self._spread
+        return at + _OTHERS + self._spread + self._left_to_rivals
 
     def announce_at(self) -> float:
         """Return the moment by which Redis should know what waits here."""

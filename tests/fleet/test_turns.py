@@ -58,6 +58,22 @@ def test_after_a_stranger_the_last_sender_of_the_account_goes_first_and_before_t
     assert after(made) == 0.503
 
 
+def test_an_account_leaves_more_of_the_beginning_while_another_one_sends() -> None:
+    made = turns()
+    free(made, STRANGER, now=10.0)
+    free(made, ME, now=10.5)
+    assert after(made, now=10.5) == 0.53
+    free(made, MATE, now=14.9)
+    assert after(made, now=14.9) == 0.55
+    free(made, ME, now=15.0)
+    assert after(made, now=15.0) == 0.505
+    # It was one of its own, as it turns out.
+    free(made, STRANGER, now=15.5)
+    made.hear_member(STRANGER)
+    free(made, ME, now=16.0)
+    assert after(made, now=16.0) == 0.505
+
+
 def test_who_proves_to_be_of_the_account_is_no_stranger() -> None:
     made = turns()
     free(made, STRANGER)
