@@ -6,6 +6,7 @@ import traceback
 from typing import Any
 
 import pytest
+import redis
 from redis.asyncio import Redis
 
 from statuslookup import GreenAPI, RateLimit, SMSFire, StatusClient, TokenBucket
@@ -40,7 +41,12 @@ def test_from_env_reads_the_processs_environment(monkeypatch: pytest.MonkeyPatch
     [
         ({"redis": "http://redis"}, ValueError, "redis://"),
         ({"redis": "redis://:canary/pass@host:1"}, ValueError, "%2F"),
-        ({"redis": "rediss://:canary@host:1?ssl_cert_reqs=never"}, ValueError, "rediss://"),
+        pytest.param(
+            {"redis": "rediss://:canary@host:1?ssl_cert_reqs=never"},
+            ValueError,
+            "rediss://",
+            marks=pytest.mark.skipif(redis.__version__ < "6", reason="redis-py 5 sees it when it connects"),
+        ),
         ({"redis": ""}, ValueError, "redis://"),
         ({"redis": 7}, TypeError, "redis.asyncio"),
         ({"redis": Redis}, TypeError, "redis.asyncio"),
