@@ -41,6 +41,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Let time pass; from inside a callback, this is a loop that was blocked."""
         self._now += seconds
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads in real time: they would not end within a timeout that is jumped over."""
+        await super().shutdown_default_executor()
+
 
 class LoopClock(SystemClock):
     """The running loop's own time, for clients that are tested on a ``VirtualTimeLoop``."""
