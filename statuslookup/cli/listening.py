@@ -76,9 +76,10 @@ class Listener:
         from ..webhooks import receiver
 
         class Server(uvicorn.Server):
+            """A server that leaves signals to the command."""
+
             @contextmanager
             def capture_signals(self) -> Generator[None, None, None]:
-                # Ctrl-C is the command's.
                 yield
 
         app = receiver(tracker, path_secret=self._secret)
