@@ -73,6 +73,34 @@ class Result:
         )
 
 
+class RedisFaults:
+    """What is done to a Redis."""
+
+    def __init__(self, server: RedisServer, random: random.Random) -> None:
+        self._server = server
+        self._random = random
+
+    @property
+    def all(self) -> dict[str, Callable[[], None]]:
+        return {"cut": self.cut, "restart Redis": self.restart, "FLUSHALL": self.flush}
+
+    def cut(self) -> None:
+        """Cut all connections to Redis."""
+        with Redis.from_url(self._server.url) as redis:
+            redis.execute_command(
+                "CLIENT", "KILL", "TYPE", self._random.choice(["normal", "pubsub"]), "SKIPME", "yes"
+            )
+
+    def restart(self) -> None:
+        self._server.stop()
+        time.sleep(self._random.uniform(0.0, 1.0))
+        self._server.start()
+
+    def flush(self) -> None:
+        with Redis.from_url(self._server.url) as redis:
+            redis.flushall()
+
+
 class Soak:
     """Processes, a server and a Redis, and what is done to them."""
 
@@ -89,9 +117,7 @@ class Soak:
             "kill": self.kill_any,
             "kill the holder": self.kill_holder,
             "stop": self.stop_any,
-            "cut": self.cut,
-            "restart Redis": self.restart_redis,
-            "FLUSHALL": self.flush,
+            **RedisFaults(self._server, self._random).all,
         }
 
     def do(self, name: str) -> None:
@@ -138,22 +164,6 @@ class Soak:
         process.stop()
         time.sleep(self._random.uniform(0.5, _LONGEST_STOP))
         process.go_on()
-
-    def cut(self) -> None:
-        """Cut all connections to Redis."""
-        with Redis.from_url(self._server.url) as redis:
-            redis.execute_command(
-                "CLIENT", "KILL", "TYPE", self._random.choice(["normal", "pubsub"]), "SKIPME", "yes"
-            )
-
-    def restart_redis(self) -> None:
-        self._server.stop()
-        time.sleep(self._random.uniform(0.0, 1.0))
-        self._server.start()
-
-    def flush(self) -> None:
-        with Redis.from_url(self._server.url) as redis:
-            redis.flushall()
 
     def end(self) -> Result:
         findings = self._processes.end()
