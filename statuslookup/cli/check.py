@@ -78,7 +78,7 @@ Examples:
 """
 
 
-@click.command(help=_HELP, epilog=EXIT_CODES)
+@click.command(help=_HELP, short_help="Look up every message of a file.", epilog=EXIT_CODES)
 @provider_argument
 @file_argument
 @table_options

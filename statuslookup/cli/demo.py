@@ -49,7 +49,7 @@ _MOST_STORIES = 12
 _COROUTINES_A_STORY = 2
 
 
-@click.command()
+@click.command(short_help="See it at work, without an account.")
 @click.option(
     "--messages",
     type=click.IntRange(1, _MOST_MESSAGES),

@@ -47,7 +47,7 @@ Examples:
 """
 
 
-@click.command(help=_HELP)
+@click.command(help=_HELP, short_help="Show which processes share a limit, and what waits.")
 @click.argument("url", required=False, callback=secret_text)
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON on a terminal too.")
 @env_file_option

@@ -35,7 +35,7 @@ Examples:
 """
 
 
-@click.command(help=_HELP, epilog=EXIT_CODES)
+@click.command(help=_HELP, short_help="Look up single messages.", epilog=EXIT_CODES)
 @provider_argument
 @click.argument("keys", metavar="KEY...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on a terminal too.")

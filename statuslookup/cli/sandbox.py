@@ -23,7 +23,7 @@ Examples:
 """
 
 
-@click.command(help=_HELP)
+@click.command(help=_HELP, short_help="Imitate both providers on this machine.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; without it, any free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
 @click.option(

@@ -41,7 +41,7 @@ def table_options(command: CommandT) -> CommandT:
             "--output",
             type=click.Path(dir_okay=False, allow_dash=True),
             callback=_output,
-            help="Write to this file, not to stdout ('-').",
+            help="Write to this file, not to stdout ('-'); without --resume, what it had is replaced.",
         ),
         click.option(
             "--format",

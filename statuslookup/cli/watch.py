@@ -76,7 +76,7 @@ def _seconds_option(name: str, default: float, help: str) -> Callable[[Any], Any
     )
 
 
-@click.command(help=_HELP, epilog=EXIT_CODES)
+@click.command(help=_HELP, short_help="Track the messages of a file to their end.", epilog=EXIT_CODES)
 @provider_argument
 @file_argument
 @click.option(

@@ -123,6 +123,12 @@ def test_the_version_is_the_packages() -> None:
     assert (result.exit_code, result.stdout) == (0, f"statuslookup, version {statuslookup.__version__}\n")
 
 
+def test_what_each_command_does_fits_into_its_line() -> None:
+    listed = run("--help").output.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed] == ["check", "demo", "fleet", "get", "sandbox", "watch"]
+    assert [line for line in listed if not line.endswith(".") or line.endswith("...")] == []
+
+
 @pytest.mark.parametrize("command", ["check", "get", "sandbox"])
 def test_help_has_examples(command: str) -> None:
     result = run(command, "--help")
