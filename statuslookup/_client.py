@@ -336,7 +336,7 @@ class StatusClient(Generic[KeyT, AnswerT]):
 
 
 def _refuse_one_key(keys: object) -> None:
-    if isinstance(keys, str | bytes):
+    if isinstance(keys, str | bytes | int):
         raise TypeError("keys is a list of keys, not one: for one key, use get")
 
 

@@ -21,6 +21,8 @@ from .fields import MOST_VALUES, decode
 ValueT = TypeVar("ValueT")
 _MOST_WEBHOOK_BYTES: Final = 1024 * 1024
 _MOST_WEBHOOK_ITEMS: Final = 1_000
+# What a web framework hands over: a body, or whatever its JSON was.
+_OF_WEBHOOKS: Final = (bytes, bytearray, memoryview, str, dict, list, int, float, type(None))
 
 Body: TypeAlias = bytes | bytearray | memoryview | str | dict[str, Any] | list[Any]
 """A response's or a webhook's body, as it came or as its JSON was read already."""
@@ -186,8 +188,12 @@ def webhook_values(
 ) -> list[ValueT]:
     """Return what ``read`` makes of a webhook's items, without those that it refuses by a ``ValueError``.
 
-    If it refuses all, or the body has over 1 MiB or 1,000 items, that raises ``DecodeError``.
+    If it refuses all, or the body has over 1 MiB or 1,000 items, that raises ``DecodeError``. What is no body
+    and comes from no JSON, such as a coroutine that nobody awaited, is a ``TypeError``.
     """
+    given: object = body
+    if not isinstance(given, _OF_WEBHOOKS):
+        raise TypeError(f"a webhook is bytes, a str, a dict or a list, not {type(given).__name__}")
     if isinstance(body, bytes | bytearray | memoryview | str) and len(body) > _MOST_WEBHOOK_BYTES:
         raise DecodeError(f"the webhook is larger than {_MOST_WEBHOOK_BYTES:,} bytes", provider=provider)
     items = items_of(body, provider=provider, what="webhook", most_values=most_values)

@@ -17,5 +17,6 @@ def require(found: Mapping[str, Secret], *names: str, instead: str = "") -> None
     missing = [name for name in names if name not in found]
     if missing:
         other = f", or {instead} instead" if instead else ""
+        listed = " and ".join([", ".join(missing[:-1]), missing[-1]] if missing[1:] else missing)
         variables = "variable" if len(missing) == 1 else "variables"
-        raise ValueError(f"the environment {variables} {' and '.join(missing)} must be set{other}")
+        raise ValueError(f"the environment {variables} {listed} must be set{other}")

@@ -136,7 +136,7 @@ def test_a_packed_file_that_is_cut_off_ends_the_check_which_can_be_resumed(url: 
         (["-", "--encoding", "idna"], "xn--a\n.b", "stdin: line 1 is not idna"),
         (["-", "--encoding", "x\0"], "1\n", "is no encoding that Python knows"),
         (["-", "--encoding", "ascii"], "é\n", "stdin: line 1 is not ascii; --encoding NAME says what it is"),
-        (["-", "--key", "ref"], "id,n\n1,\n", "names no key column (one of ref): it has 'id', 'n'"),
+        (["-", "--key", "ref"], "id,n\n1,\n", "the header has no column 'ref': it has 'id', 'n'"),
         (["-", "--key", "State"], "id,state\n1,\n", "--key State: the check itself writes that column"),
         (["-", "--key", "ref", "--input-format", "keys"], "1\n", "--key names a column of CSV or JSON Lines"),
         (["-"], "<html>\n", "stdin: it is HTML or XML, whatever its name says; save it as CSV"),

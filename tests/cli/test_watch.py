@@ -223,7 +223,7 @@ def test_a_quota_that_is_used_up_ends_it(played: tuple[Sandbox, str]) -> None:
         (["--listen", "localhost:65536"], "Invalid value for '--listen': it is HOST:PORT"),
         (["--store", ""], "path is the name of a file, not ''"),
         (["--api-url", "http://localhost"], "--api-url is GREEN-API's; SMSFire's is --base-url"),
-        (["--key", "order"], "stdin: the header names no key column (one of order)"),
+        (["--key", "order"], "stdin: the header has no column 'order'"),
         (["--input-format", "keys", "--key", "order"], "stdin: --key names a column of CSV or JSON Lines"),
     ],
 )

@@ -60,11 +60,13 @@ async def test_an_answer_is_not_kept() -> None:
     assert server.batches == [[1], [1]]
 
 
-@pytest.mark.parametrize("keys", ["12", b"12"])
-async def test_get_many_refuses_a_text_of_keys(keys: Any) -> None:
+@pytest.mark.parametrize("keys", ["12", b"12", 12])
+async def test_one_key_is_no_list_of_keys(keys: Any) -> None:
     async with client_of(FakeServer()) as client:
         with pytest.raises(TypeError, match="use get"):
             await client.get_many(keys)
+        with pytest.raises(TypeError, match="use get"):
+            await anext(client.stream(keys))
 
 
 async def test_get_many_of_an_async_iterable_says_what_takes_it() -> None:

@@ -178,7 +178,9 @@ def test_green_api_takes_all_three(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_all_that_green_api_lacks_is_named(missing: tuple[str, ...]) -> None:
     variables = "variable" if len(missing) == 1 else "variables"
-    text = f"^the environment {variables} {' and '.join(missing)} must be set$"
+    *others, last = missing
+    listed = f"{', '.join(others)} and {last}" if others else last
+    text = f"^the environment {variables} {listed} must be set$"
     with pytest.raises(ValueError, match=text):
         GreenAPI.from_env(without(*missing))
     with pytest.raises(ValueError, match=text):

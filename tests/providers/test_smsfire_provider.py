@@ -18,8 +18,9 @@ def test_a_good_key_is_returned() -> None:
 
 
 def test_a_bad_key_is_refused_with_what_to_write_instead() -> None:
-    plain = "TypeError: a plain str could be an id or a customId: write int('abc') or CustomId('abc')"
-    assert refusal(SMSFIRE.check, "abc") == plain
+    plain = "TypeError: a plain str could be an id or a customId: write"
+    assert refusal(SMSFIRE.check, "42") == f"{plain} int('42') or CustomId('42')"
+    assert refusal(SMSFIRE.check, "order-17") == f"{plain} CustomId('order-17')"
     assert "CustomId('')" in refusal(SMSFIRE.check, "")
     assert len(refusal(SMSFIRE.check, "x" * 10**6)) < 300
     others = [True, None, b"1", 1.0, [1]]
@@ -75,7 +76,7 @@ def test_a_bad_token_is_refused_without_being_shown() -> None:
         ('"canary"', "there are quotes in it"),
         ("'canary'", "there are quotes in it"),
         ("<TOKEN>", "this is what stands for it in an example"),
-        ("ana:canary", "which SMSFire.from_login(user, password) takes"),
+        ("ana:canary", "from_login(user, password) takes, and SMSFIRE_USER with SMSFIRE_PASSWORD"),
         ("Basic canary", "no spaces, no 'Basic ' before it"),
         ("", "it is empty"),
     ],

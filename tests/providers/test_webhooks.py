@@ -136,8 +136,23 @@ def test_a_foreign_body_is_a_decode_error(parse: Parse) -> None:
 
 @BOTH
 def test_what_is_no_body_is_a_decode_error(parse: Parse) -> None:
-    for body in (None, 7, 1.5, True, object(), {1}, ("a",)):
+    for body in (None, 7, 1.5, True):
         with pytest.raises(DecodeError, match="the webhook is neither an object nor an array"):
+            parse(body)
+
+
+async def _read() -> bytes:
+    raise NotImplementedError
+
+
+@BOTH
+def test_what_no_framework_hands_over_is_misuse(parse: Parse) -> None:
+    unawaited = _read()
+    with pytest.raises(TypeError, match="a webhook is bytes, a str, a dict or a list, not coroutine"):
+        parse(unawaited)
+    unawaited.close()
+    for body in (object(), {1}, ("a",)):
+        with pytest.raises(TypeError, match="a webhook is bytes, a str, a dict or a list, not "):
             parse(body)
 
 

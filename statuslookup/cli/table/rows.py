@@ -103,9 +103,13 @@ class Input(Generic[KeyT]):
             raise InputError(f"the header is not CSV: {problem}") from None
         self.columns = unique(names)
         if not self.is_empty and not self.keys.named_in(self.columns):
+            there = ", ".join(map(repr, names[:10]))[:200]
+            if self.keys.chosen is not None:
+                raise InputError(f"the header has no column {self.keys.chosen!r}: it has {there}")
+            wanted = ", ".join(self.keys.shown_columns)
             raise InputError(
-                f"the header names no key column (one of {', '.join(self.keys.shown_columns)}): it has"
-                f" {', '.join(map(repr, names[:10]))[:200]}; --key COLUMN says which one it is"
+                f"the header names no key column (one of {wanted}): it has {there};"
+                " --key COLUMN says which one it is"
             )
         return self._rows_below(record, records)
 

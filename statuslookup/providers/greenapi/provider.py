@@ -129,7 +129,7 @@ class GreenAPI:
         GREEN-API's ``receiveNotification`` that has it as its ``body``. No client is needed. Any
         ``typeWebhook`` but ``outgoingMessageStatus`` gives an empty list. The receipt's ``participant`` is
         the webhook's ``chatId``. An unreadable item is left out if another can be read; if none can, that
-        raises ``DecodeError``.
+        raises ``DecodeError``. What is no body at all, such as a coroutine, is a ``TypeError``.
 
         Source: GREEN-API, "Outgoing message status".
         """

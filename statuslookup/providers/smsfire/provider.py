@@ -124,8 +124,8 @@ class SMSFire:
         """Return the statuses that a webhook of SMSFire brought: one object, or an array of them.
 
         ``body`` is the request's body, or what a web framework made of its JSON. No client is needed. An
-        unreadable item is left out if another can be read; if none can, that raises ``DecodeError``. EXPIRED
-        is never sent by webhook.
+        unreadable item is left out if another can be read; if none can, that raises ``DecodeError``. What is
+        no body at all, such as a coroutine, is a ``TypeError``. EXPIRED is never sent by webhook.
 
         Source: SMSFire, "Consulta Status", "Callback" and "DLR".
         """
@@ -141,9 +141,9 @@ class SMSFire:
         if (0 <= key < _FIRST_TOO_LONG) if type(key) is int else type(key) is CustomId:
             return key
         if isinstance(key, str):
-            raise TypeError(
-                f"a plain str could be an id or a customId: write int({key[:60]!r}) or CustomId({key[:60]!r})"
-            )
+            shown = repr(key[:60])
+            instead = f"int({shown}) or CustomId({shown})" if key.isdecimal() else f"CustomId({shown})"
+            raise TypeError(f"a plain str could be an id or a customId: write {instead}")
         id = whole("an SMSFire key", key, what="an int or a CustomId")
         if id < 0:
             raise ValueError("an SMSFire id is not negative")
@@ -212,7 +212,10 @@ def _flaw_of_token(secret: Secret) -> str | None:
     if flaw := flaw_of(secret):
         return flaw
     if ":" in secret.reveal():
-        return "this looks like user:password, which SMSFire.from_login(user, password) takes"
+        return (
+            "this looks like user:password, which SMSFire.from_login(user, password) takes, and SMSFIRE_USER"
+            " with SMSFIRE_PASSWORD"
+        )
     return None if _TOKEN.fullmatch(secret.reveal()) else "no spaces, no 'Basic ' before it"
 
 

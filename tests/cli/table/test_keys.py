@@ -90,7 +90,7 @@ def test_texts_and_digits_of_a_chosen_column_are_read_as_in_a_list() -> None:
 
 
 def test_a_column_that_is_not_there_is_named() -> None:
-    with pytest.raises(ValueError, match=r"names no key column \(one of ref\): it has 'id', 'n'"):
+    with pytest.raises(ValueError, match=r"^the header has no column 'ref': it has 'id', 'n'$"):
         read("id;n\n1;\n", SMSFIRE.keys.only("ref"))
     (row,) = rows('{"id": 1}\n', SMSFIRE.keys.only("ref"))
     assert row.error == "line 1: it has no key"
