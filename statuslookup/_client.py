@@ -37,14 +37,20 @@ class StatusClient(Generic[KeyT, AnswerT]):
     Lookups that wait for the rate limit ride together in the next request, and equal keys are asked once.
     ``get`` looks up one key, ``get_many`` a list of them, and ``stream`` any number.
 
-    ``provider`` is an ``SMSFire`` or a ``GreenAPI``: it says what keys and answers are. ``timeout``
-    is the deadline of a lookup in seconds: queue, rate limit, retries and HTTP together; ``None`` waits for
-    ever. ``limiter`` replaces the one that this client shares with all others of its event loop that the
-    provider counts together; a ``fleet`` shares it, and the lookups, with other processes. ``retry`` says
-    which failures are asked again. ``linger`` is how long, in seconds, a request that could go at once waits
-    for more keys; a full batch does not wait. ``transport`` is an httpx or httpx2 transport to send through
-    (proxy, TLS, tests); it stays yours to close. ``clock`` is for tests that do not want to wait. A bad
-    argument is a ``TypeError`` or ``ValueError``.
+    - ``provider``: an ``SMSFire`` or a ``GreenAPI``, which says what keys and answers are.
+    - ``timeout``: the deadline of a lookup in seconds, with queue, rate limit, retries and HTTP; ``None``
+      waits for ever.
+    - ``limiter``: replaces the one that this client shares with all others of its event loop that the
+      provider counts together.
+    - ``fleet``: a ``RedisFleet``, which shares the limit and the lookups with other processes.
+    - ``retry``: which failures are asked again.
+    - ``linger``: how long, in seconds, a request that could go at once waits for more keys; a full batch does
+      not wait.
+    - ``transport``: an httpx or httpx2 transport to send through (proxy, TLS, tests); it stays yours to
+      close.
+    - ``clock``: for tests that do not want to wait.
+
+    A bad argument is a ``TypeError`` or ``ValueError``.
 
     A client belongs to the event loop that uses it first; on another one, it raises ``WrongLoopError``. Close
     it with ``aclose()`` or ``async with``.

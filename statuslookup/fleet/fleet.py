@@ -26,11 +26,13 @@ class RedisFleet:
     next request of whichever goes next. Equal keys of one account are asked once. If Redis cannot be used,
     nothing is sent, and lookups end with ``FleetError``.
 
-    ``redis`` is a URL (``redis://``, ``rediss://``, ``unix://``), or a client of ``redis.asyncio``, which
-    stays yours to close. ``name`` is one for each IP address that requests leave by. ``lease`` is how many
-    seconds a process that says nothing counts as alive: so long, and one interval, the others wait for one
-    that was killed in the middle of a request. All processes of a fleet have the same. It holds no
-    connection of its own, and serves any number of clients. A bad argument is a ``TypeError`` or
+    - ``redis``: a URL (``redis://``, ``rediss://``, ``unix://``), or a client of ``redis.asyncio``, which
+      stays yours to close.
+    - ``name``: one for each IP address that requests leave by.
+    - ``lease``: how many seconds a process that says nothing counts as alive: so long, and one interval, the
+      others wait for one that was killed in the middle of a request. All processes of a fleet have the same.
+
+    It holds no connection of its own, and serves any number of clients. A bad argument is a ``TypeError`` or
     ``ValueError``.
     """
 

@@ -28,11 +28,13 @@ class StatusTracker(Generic[KeyT, AnswerT]):
     ``wait`` awaits the end of one message, ``watch`` yields the changes of some, and ``changes`` those of
     all. ``feed`` it what ``parse_webhook`` of the provider gives; without webhooks, it finds all by lookups.
 
-    ``client`` looks up what webhooks do not tell; close it after the tracker. ``schedule`` says when.
-    ``store``, such as a ``SQLiteStore``, keeps what is tracked when the process ends; who has the open
-    messages in a database of their own tracks them at start with ``since=``, and needs none. ``clock`` is the
-    client's, and ``wall_clock`` the time in seconds since 1970; other ones are for tests. A bad argument is
-    a ``TypeError`` or ``ValueError``, a closed client a ``ClosedError``.
+    - ``client``: looks up what webhooks do not tell; close it after the tracker.
+    - ``schedule``: when it looks up.
+    - ``store``: keeps what is tracked when the process ends, such as a ``SQLiteStore``. Who has the open
+      messages in a database of their own tracks them at start with ``since=``, and needs none.
+    - ``clock``, ``wall_clock``: the client's, and the time in seconds since 1970; other ones are for tests.
+
+    A bad argument is a ``TypeError`` or ``ValueError``, a closed client a ``ClosedError``.
 
     A tracker belongs to the event loop that uses it first. Open and close it with ``async with``. While no
     message is open, it does nothing.

@@ -52,9 +52,12 @@ class GreenAPI:
     key that GREEN-API knows nothing of has no receipts. The instance's setting "Receive webhooks on sent
     messages statuses" must be on; a change of it takes up to 5 minutes, and statistics are kept for 30 days.
 
-    ``id_instance`` and ``api_token_instance`` are what GREEN-API's console shows; the token is a password.
-    ``api_url`` is the account's own. GREEN-API allows 1 request a second for each instance, and one key a
-    request; ``rate_limit=None`` sends without a limit. A bad argument is a ``TypeError`` or ``ValueError``.
+    - ``id_instance``, ``api_token_instance``: what GREEN-API's console shows; the token is a password.
+    - ``api_url``: the account's own ``apiUrl``.
+    - ``rate_limit``: GREEN-API allows 1 request a second for each instance, and one key a request; ``None``
+      sends without a limit.
+
+    A bad argument is a ``TypeError`` or ``ValueError``.
 
     The attributes are ``id_instance``, ``base_url`` (the ``api_url``), ``rate_limit``, ``max_batch``,
     ``name``, and ``secret`` with the token; ``webhooks_tell_all`` is false.

@@ -40,10 +40,13 @@ class SMSFire:
     is a ``MessageStatus``, or ``None`` for a message that SMSFire does not know. Where a customId names
     several messages, the answer is the one that was sent last.
 
-    ``token`` is what SMSFire's portal shows, the base64 of ``user:password``: a password. ``base_url`` is for
-    a test. SMSFire allows 2 requests a second per IP address and says that this may change without notice;
-    ``rate_limit=None`` sends without a limit. ``max_batch`` is the most keys a request carries, 200 at most,
-    because SMSFire returns no more items. A bad argument is a ``TypeError`` or ``ValueError``.
+    - ``token``: what SMSFire's portal shows, the base64 of ``user:password``: a password.
+    - ``base_url``: where SMSFire is; another one is for a test.
+    - ``rate_limit``: SMSFire allows 2 requests a second per IP address and says that this may change without
+      notice; ``None`` sends without a limit.
+    - ``max_batch``: the most keys a request carries, 200 at most, because SMSFire returns no more items.
+
+    A bad argument is a ``TypeError`` or ``ValueError``.
 
     The attributes are ``base_url``, ``rate_limit``, ``max_batch``, ``name``, and ``secret`` with the
     token; ``webhooks_tell_all`` is true.
