@@ -37,8 +37,9 @@ URL is redis://, rediss:// or unix://; without it, {FLEET_VARIABLE} of the envir
 where. All users of a machine see command lines, so a URL with a password does not belong there. It reads, and
 changes nothing. Beside what the fleet itself may do, the user at Redis needs +scan and +zcount.
 
-A budget is what a provider counts together, an account one token there; both are hashes. On a terminal it is
-a table that is drawn anew each second; elsewhere, or with --json, one line of JSON.
+A budget is what a provider counts together, an account one token there; both are hashes. A process that
+waits for nothing is not listed. On a terminal it is a table that is drawn anew each second; elsewhere, or
+with --json, one line of JSON.
 
 \b
 Examples:
