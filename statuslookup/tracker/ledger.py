@@ -173,7 +173,7 @@ class Ledger(Generic[KeyT, AnswerT]):
         entry = self._entries.get(key)
         if entry is None or entry.place is not None:
             return False
-        if now - entry.born < self._schedule.give_up:
+        if now < entry.born + self._schedule.give_up:
             self._heard(key, entry, now)
             return False
         self._judge(key, entry, now, is_answer=True)
@@ -260,16 +260,16 @@ class Ledger(Generic[KeyT, AnswerT]):
         is_answer: bool = False,
     ) -> None:
         """Say whether a message is over, after something was heard of it or somebody wants more of it."""
-        counts, age = self.counts, now - entry.born
+        counts, schedule = self.counts, self._schedule
         until = DeliveryState.READ if entry.until is None or key in self._eager else entry.until
         is_over = True
         if self.reaches(entry, until):
             if not entry.is_over:
                 counts.by_webhook += is_webhook
                 counts.by_lookup += is_answer
-        elif is_answer and age >= self._schedule.give_up:
+        elif is_answer and now >= entry.born + schedule.give_up:
             counts.given_up += not entry.is_over
-        elif is_answer and entry.status is None and age >= self._schedule.grace:
+        elif is_answer and entry.status is None and now >= entry.born + schedule.grace:
             counts.unknown += not entry.is_over
         else:
             is_over = False
@@ -292,6 +292,12 @@ class Ledger(Generic[KeyT, AnswerT]):
             silence = self._schedule.first
         elif silence > self._schedule.longest:
             silence = self._schedule.longest
+        due = now + silence
+        # The last lookup goes when the time is over, and not as late as the silence ends.
+        if now < (end := entry.born + self._schedule.give_up) < due:
+            due = end
+        if entry.status is None and now < (end := entry.born + self._schedule.grace) < due:
+            due = end
         if entry.place is not None:
             del entry.place[key]
-        entry.place = self._calendar.put(key, now + silence)
+        entry.place = self._calendar.put(key, due)

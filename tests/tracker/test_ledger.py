@@ -131,6 +131,38 @@ def test_an_end_that_nobody_takes_is_let_go_in_time() -> None:
     assert (len(ledger), ledger.ends) == (0, 0)
 
 
+def lookups_of(ledger: Ledger[int, MessageStatus], status: MessageStatus | None, born: float) -> list[float]:
+    """Return when a message that is tracked at ``born`` is asked for; nothing else is heard until its end."""
+    ledger.track(1, READ, born)
+    times: list[float] = []
+    while (due := ledger.first_due()) is not None:
+        times.append(max(due, born))
+        (key,) = ledger.take(1)
+        ledger.answer(key, status, times[-1])
+    return times
+
+
+def test_a_message_is_let_go_in_time_and_not_a_silence_later() -> None:
+    assert lookups_of(ledger_of(give_up=100), message(1, SENT), 0) == [15, 30, 60, 100]
+    *_, before, last = lookups_of(ledger_of(), message(1, SENT), 0)
+    assert before < last == GIVE_UP
+
+
+def test_a_message_is_unknown_in_time_and_not_a_silence_later() -> None:
+    assert lookups_of(ledger_of(grace=600), None, 0) == [15, 30, 60, 120, 240, 480, 600]
+    assert lookups_of(ledger_of(grace=0), None, 0) == [15]
+    # A known one has its silence.
+    assert 600 not in lookups_of(ledger_of(grace=600), message(1, SENT), 0)
+
+
+@given(st.floats(0, 1e6), st.floats(15, 1e5))
+def test_the_last_lookup_is_the_first_that_is_late_enough(born: float, seconds: float) -> None:
+    for schedule, status in (({"give_up": seconds}, message(1, SENT)), ({"grace": seconds}, None)):
+        *before, last = lookups_of(ledger_of(**schedule), status, born)
+        assert born + seconds <= last <= born + seconds + 2 * GRID
+        assert all(time < born + seconds for time in before)
+
+
 def test_what_is_no_status_is_refused_with_all_others() -> None:
     ledger = ledger_of()
     ledger.track(1, DELIVERED, 0)
