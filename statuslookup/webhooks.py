@@ -26,7 +26,7 @@ try:
     from starlette.routing import Router
     from starlette.types import ASGIApp, Receive, Scope, Send
 except ModuleNotFoundError as _error:
-    raise ImportError("webhooks need their extra: pip install 'statuslookup[webhooks]'") from _error
+    raise ImportError('webhooks need their extra: pip install "statuslookup[webhooks]"') from _error
 
 __all__ = ["receiver"]
 

@@ -31,7 +31,7 @@ def own_transport(base_url: str, provider: str) -> httpx.AsyncHTTPTransport:
     try:
         return _new_transport(base_url)
     except ImportError:
-        what = "a SOCKS proxy needs one more package: pip install 'httpx[socks]'"
+        what = 'a SOCKS proxy needs one more package: pip install "httpx[socks]"'
     except OSError:
         what = "the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read"
     except (ValueError, httpx.InvalidURL):

@@ -40,7 +40,7 @@ def fleet_of(options: Mapping[str, Any]) -> "RedisFleet | None":
         url = Secret({**os.environ, **({} if file is None else read_env_file(file))}.get(FLEET_VARIABLE, ""))
     if url.reveal() in ("", "off"):
         return None
-    with needs_extras("A fleet", install="'statuslookup[fleet]'"):
+    with needs_extras("A fleet", install='"statuslookup[fleet]"'):
         from ..fleet import RedisFleet
     try:
         return RedisFleet(url.reveal(), name=options["fleet_name"])

@@ -21,6 +21,6 @@ try:
     from ._lives import DeliveryCurve, Step
     from ._webhooks import Mishaps, Posted
 except ModuleNotFoundError as _error:
-    raise ImportError("the sandbox needs its extra: pip install 'statuslookup[sandbox]'") from _error
+    raise ImportError('the sandbox needs its extra: pip install "statuslookup[sandbox]"') from _error
 
 __all__ = ["Campaign", "Counting", "DeliveryCurve", "Instance", "Mishaps", "Posted", "Sandbox", "Step"]

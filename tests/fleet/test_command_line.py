@@ -160,7 +160,7 @@ def test_without_the_extra_it_says_what_to_install(url: str, monkeypatch: pytest
     for arguments in (("get", "smsfire", "3", "--base-url", url), ("fleet",)):
         result = run(*arguments, STATUSLOOKUP_FLEET="redis://127.0.0.1:6379")
         assert result.exit_code == 2
-        assert "pip install 'statuslookup[fleet]'" in result.stderr
+        assert 'pip install "statuslookup[fleet]"' in result.stderr
 
 
 def test_help_says_where_a_password_belongs() -> None:

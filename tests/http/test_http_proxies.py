@@ -101,8 +101,8 @@ async def test_a_transport_that_was_given_goes_its_own_way(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("proxy", "text"),
     [
-        ("socks5://user:pass-canary@127.0.0.1:1", "pip install 'httpx[socks]'"),
-        ("socks5h://user:pass-canary@127.0.0.1:1", "pip install 'httpx[socks]'"),
+        ("socks5://user:pass-canary@127.0.0.1:1", 'pip install "httpx[socks]"'),
+        ("socks5h://user:pass-canary@127.0.0.1:1", 'pip install "httpx[socks]"'),
         ("socks4://user:pass-canary@127.0.0.1:1", "must be an http, https, socks5 or socks5h URL"),
         ("http://user:pass-canary@127.0.0.1:port", "must be an http, https, socks5 or socks5h URL"),
     ],

@@ -227,7 +227,7 @@ def test_what_cannot_be_fed_is_refused() -> None:
 def test_without_its_extra_it_says_what_to_install() -> None:
     program = "import sys; sys.modules['starlette'] = None; import statuslookup.webhooks"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert "webhooks need their extra: pip install 'statuslookup[webhooks]'" in done.stderr
+    assert 'webhooks need their extra: pip install "statuslookup[webhooks]"' in done.stderr
 
 
 def test_the_package_does_not_import_it() -> None:
