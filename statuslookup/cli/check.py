@@ -19,7 +19,7 @@ from ..providers import Provider
 from . import interrupts
 from .clients import client_of
 from .display import Bar, bars, counted, reason_of, say, summary_of
-from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of_end
+from .exit_codes import EXIT_CODES, FAILED, USAGE, exit_code_of_end
 from .inputs import file_argument, keys_of, opened, source_of, usage_errors
 from .options import (
     CREDENTIALS,
@@ -221,9 +221,9 @@ class _Job(Generic[KeyT, AnswerT]):
         try:
             with bars(self._err, lambda: [self._bar()], is_wanted=is_wanted):
                 interrupts.run_async(self._look_up)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
             interrupts.ignore()
-            self._end(f"Interrupted: {self._how_to_resume()}", INTERRUPTED)
+            self._end(f"Interrupted: {self._how_to_resume()}", interrupts.code_of(interruption))
         except StatusLookupError as error:
             lines = [f"Error: {error}", *getattr(error, "__notes__", []), self._how_to_resume()]
             self._end("\n".join(lines), exit_code_of_end(error))

@@ -15,11 +15,12 @@ REFUSED = 3
 USED_UP = 4
 UNREACHABLE = 5
 INTERRUPTED = 130
+TERMINATED = 143
 
 EXIT_CODES = (
     f"Exit codes: 0 all found, {FAILED} some unknown or failed, {USAGE} usage, {REFUSED} credentials,"
     f" instance or fleet refused, {USED_UP} quota used up, {UNREACHABLE} provider or fleet unreachable or"
-    f" failing, {INTERRUPTED} interrupted."
+    f" failing, {INTERRUPTED} interrupted, {TERMINATED} terminated."
 )
 
 

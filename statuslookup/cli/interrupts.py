@@ -1,57 +1,77 @@
-"""Ctrl-C: the first one cancels what runs, which cleans up undisturbed; one more ends what takes too long."""
+"""Ctrl-C and SIGTERM: the first one cancels what runs, which cleans up; one more ends what takes too long."""
 
 import asyncio
 import os
 import signal
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import click
 
-from .exit_codes import INTERRUPTED
+from .exit_codes import INTERRUPTED, TERMINATED
 
 ResultT = TypeVar("ResultT")
 
 _MOMENT = 2.0
+# What is heard, and what handles it as long as nobody says otherwise.
+_HEARD: Final[dict[signal.Signals, Any]] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+
+
+class Terminated(KeyboardInterrupt):
+    """What ran was cancelled by SIGTERM, with which service managers stop a process, and not by Ctrl-C."""
 
 
 def run_async(function: Callable[[], Awaitable[ResultT]]) -> ResultT:
-    """Run the function in an event loop; the first Ctrl-C cancels it, and it can clean up undisturbed.
+    """Run the function in an event loop; the first Ctrl-C or SIGTERM cancels it.
 
-    If that takes longer than a moment, a line says so, and one more Ctrl-C ends the process at once. What was
-    cancelled ends as a ``KeyboardInterrupt``, and no Ctrl-C is heard any more.
+    It can clean up undisturbed. If that takes longer than a moment, a line says so, and one more ends the
+    process at once. What was cancelled ends as a ``KeyboardInterrupt``, and neither is heard any more.
     """
     run = _Run(function)
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _is_main_thread():
+    heard = [each for each, usual in _HEARD.items() if signal.getsignal(each) is usual]
+    if not heard or not _is_main_thread():
         return asyncio.run(run.main())
-    signal.signal(signal.SIGINT, run.interrupt)
+    for each in heard:
+        signal.signal(each, run.interrupt)
     is_cancelled = False
     try:
         return asyncio.run(run.main())
     except asyncio.CancelledError:
         is_cancelled = True
-        raise KeyboardInterrupt from None
+        raise (Terminated if run.code == TERMINATED else KeyboardInterrupt) from None
     finally:
-        # Who is told of the Ctrl-C can say so undisturbed. One that came too late to change anything must
-        # not make the next one deaf.
+        # Who is told of it can say so undisturbed. One that came too late to change anything must not make
+        # the next one deaf.
         if not is_cancelled:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            for each in heard:
+                signal.signal(each, _HEARD[each])
 
 
 def ignore() -> None:
-    """Let no further Ctrl-C get in the way of saying that there was one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let no further one get in the way of saying that there was one."""
+    for each in _HEARD:
+        signal.signal(each, signal.SIG_IGN)
+
+
+def code_of(interruption: KeyboardInterrupt) -> int:
+    """Return what the shell is told."""
+    return TERMINATED if isinstance(interruption, Terminated) else INTERRUPTED
 
 
 class _Run(Generic[ResultT]):
-    """A function in an event loop, and what each Ctrl-C does to it."""
+    """A function in an event loop, and what each Ctrl-C or SIGTERM does to it."""
 
     def __init__(self, function: Callable[[], Awaitable[ResultT]]) -> None:
         self._function = function
         self._task: asyncio.Task[ResultT] | None = None
         self._is_interrupted = False
         self._is_late = False
+        self.code = INTERRUPTED
+        """What the shell is to be told, by the signal that came first."""
 
     async def main(self) -> ResultT:
         self._task = asyncio.current_task()
@@ -59,13 +79,15 @@ class _Run(Generic[ResultT]):
             raise asyncio.CancelledError
         return await self._function()
 
-    def interrupt(self, *_: Any) -> None:
+    def interrupt(self, number: int, _: Any) -> None:
         # It raises nothing, because an exception in the middle of an import, or of making an event loop,
         # leaves files open. Who holds Ctrl-C down would break the clean-up, too.
         if self._is_late:
-            _end_at_once()
+            _end_at_once(self.code)
         # Before anything is called, because the next Ctrl-C can come in the middle of any call.
         is_first, self._is_interrupted = not self._is_interrupted, True
+        if is_first and number == signal.SIGTERM:
+            self.code = TERMINATED
         task = self._task
         if is_first and task is not None and not task.get_loop().is_closed():
             task.get_loop().call_soon_threadsafe(self._cancel, task)
@@ -80,12 +102,12 @@ class _Run(Generic[ResultT]):
         click.echo("Closing. Ctrl-C once more ends it at once.", err=True)
 
 
-def _end_at_once() -> None:
+def _end_at_once(code: int) -> None:
     # Past Python's own streams, which may be in the middle of something. The progress bar hid the cursor.
     try:
         os.write(2, b"\x1b[?25hInterrupted.\n" if os.isatty(2) else b"Interrupted.\n")
     finally:
-        os._exit(INTERRUPTED)
+        os._exit(code)
 
 
 def _is_main_thread() -> bool:

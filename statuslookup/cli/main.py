@@ -15,7 +15,6 @@ from . import interrupts
 from .check import check
 from .demo import demo
 from .display import reason_of, say
-from .exit_codes import INTERRUPTED
 from .fleet import fleet
 from .get import get
 from .sandbox import sandbox
@@ -39,10 +38,10 @@ class _Commands(click.Group):
     def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
             interrupts.ignore()
             click.echo("Interrupted.", err=True)
-            ctx.exit(INTERRUPTED)
+            ctx.exit(interrupts.code_of(interruption))
         except StatusLookupError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:

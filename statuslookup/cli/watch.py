@@ -21,7 +21,7 @@ from ..tracker.rows import key_of_text, text_of_key
 from . import interrupts
 from .clients import client_of
 from .display import counted, say
-from .exit_codes import EXIT_CODES, FAILED, INTERRUPTED, USAGE, exit_code_of
+from .exit_codes import EXIT_CODES, FAILED, USAGE, exit_code_of
 from .inputs import file_argument, keys_of, opened, source_of, usage_errors
 from .kept_store import KeptStore
 from .listening import Listener, listen_option, listener_at
@@ -186,9 +186,9 @@ class _Job(Generic[KeyT, AnswerT]):
         try:
             with live(self._err, self._picture, is_wanted=is_wanted):
                 interrupts.run_async(self._watch)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
             interrupts.ignore()
-            self._end(f"Interrupted. {self._how_to_go_on()}", INTERRUPTED)
+            self._end(f"Interrupted. {self._how_to_go_on()}", interrupts.code_of(interruption))
         except StatusLookupError as error:
             lines = [f"Error: {error}", *getattr(error, "__notes__", []), self._how_to_go_on()]
             self._end("\n".join(lines), exit_code_of(error))

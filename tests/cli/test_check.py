@@ -324,7 +324,10 @@ def test_a_file_that_cannot_be_resumed_is_named_and_not_to_be_resumed(
 
 
 @needs_signals
-def test_ctrl_c_writes_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_writes_what_is_done_and_says_how_to_go_on(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
     sandbox = Sandbox(rate_limit=RateLimit(10, 1.0))
     for id in range(1, 3001):
         sandbox.add_message(id)
@@ -336,9 +339,9 @@ def test_ctrl_c_writes_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> Non
         deadline = time.monotonic() + 30
         while not (out.exists() and out.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         exit_code, output, errors = finish(process)
-        assert (exit_code, output) == (130, "")
+        assert (exit_code, output) == (code, "")
         done = len(rows(out.read_text()))
         assert 0 < done < 3000
         assert errors.splitlines()[-1] == (

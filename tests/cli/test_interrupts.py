@@ -1,4 +1,4 @@
-"""Ctrl-C, mostly while the demo runs."""
+"""Ctrl-C and SIGTERM, mostly while the demo runs."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from statuslookup.cli.interrupts import run_async
+from statuslookup.cli.interrupts import code_of, run_async
 from statuslookup.cli.main import commands
 from tests.support.commands import CREDENTIALS
 from tests.support.processes import (
@@ -139,11 +139,11 @@ socket.getaddrinfo = hang
 
 
 @needs_signals
-def test_ctrl_c_is_heard_again_after_a_run() -> None:
-    before = signal.getsignal(signal.SIGINT)
+def test_both_signals_are_heard_again_after_a_run() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     result = CliRunner().invoke(commands, ["demo", "--messages", "1"])
     assert result.exit_code == 0, result.output
-    assert signal.getsignal(signal.SIGINT) is before
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 @needs_signals
@@ -167,6 +167,23 @@ def test_ctrl_c_is_heard_again_after_a_run_that_it_came_too_late_for(
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@needs_signals
+def test_sigterm_is_told_from_ctrl_c() -> None:
+    async def wait() -> None:
+        asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)
+        await asyncio.Event().wait()
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            run_async(wait)
+        assert (code_of(caught.value), code_of(KeyboardInterrupt())) == (143, 130)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # --- a terminal -----------------------------------------------------------------------------------

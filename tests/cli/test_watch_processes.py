@@ -125,17 +125,23 @@ def test_without_what_listens_one_line_says_what_to_install(module: str, campaig
 
 
 @needs_signals
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("has_store", [True, False])
-def test_ctrl_c_says_how_to_go_on(
-    has_store: bool, played: tuple[Sandbox, str], campaign: str, tmp_path: Path
+def test_a_signal_says_how_to_go_on(
+    has_store: bool,
+    number: signal.Signals,
+    code: int,
+    played: tuple[Sandbox, str],
+    campaign: str,
+    tmp_path: Path,
 ) -> None:
     store = str(tmp_path / "campaign.db")
     process = watch(played[1], campaign, *["--store", store] * has_store)
     for _ in range(MESSAGES):
         line_of(process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     exit_code, output, errors = finish(process)
-    assert (exit_code, output) == (130, "")
+    assert (exit_code, output) == (code, "")
     assert f"Interrupted. {MESSAGES} messages of {MESSAGES} not over yet." in errors
     wanted = f"repeat the command: {store} has what is known" if has_store else "(--store FILE) can go on"
     assert wanted in errors
