@@ -81,9 +81,14 @@ class StatusLookupError(Exception):
     def fresh(self) -> Self:
         """Return an equal error of the same class, without traceback, context, notes, and whatever caused it.
 
-        A cause that was never raised, as that of a transport's bug, leads nowhere: a copy of it stays.
+        Its ``last_failure``, if it has one, is a fresh error, too. A cause that was never raised, as that of
+        a transport's bug, leads nowhere: a copy of it stays.
         """
-        attributes = {name: value for name, value in vars(self).items() if name != "__notes__"}
+        attributes = {
+            name: value.fresh() if isinstance(value, StatusLookupError) else value
+            for name, value in vars(self).items()
+            if name != "__notes__"
+        }
         error = _rebuild(type(self), self.args, attributes)
         if self.__cause__ is not None and self.__cause__.__traceback__ is None:
             error.__cause__ = _rebuild(type(self.__cause__), self.__cause__.args, {})
@@ -266,13 +271,6 @@ class LookupTimeoutError(StatusLookupError):
         self.in_flight = in_flight
         self.last_failure = last_failure
 
-    def fresh(self) -> Self:
-        """Return an equal error as any other does, with a ``last_failure`` of its own."""
-        error = super().fresh()
-        if self.last_failure is not None:
-            error.last_failure = self.last_failure.fresh()
-        return error
-
 
 class IncompleteError(StatusLookupError):
     """Some keys of a ``get_many`` failed; ``statuses`` holds what was found, ``errors`` the rest by key."""
@@ -333,13 +331,6 @@ class WaitTimeoutError(StatusLookupError):
         self.timeout = timeout
         self.last = last
         self.last_failure = last_failure
-
-    def fresh(self) -> Self:
-        """Return an equal error as any other does, with a ``last_failure`` of its own."""
-        error = super().fresh()
-        if self.last_failure is not None:
-            error.last_failure = self.last_failure.fresh()
-        return error
 
 
 class StoreError(StatusLookupError):
