@@ -48,23 +48,22 @@ class DeliveryState(enum.StrEnum):
     @property
     def is_final(self) -> bool:
         """True if the message will not fail or be delivered any more (a read receipt may still follow)."""
-        return self not in _OPEN_STATES
+        return RANKS[self] >= FAILED_RANK
 
 
-_OPEN_STATES = (DeliveryState.UNKNOWN, DeliveryState.PENDING, DeliveryState.SENT)
-_FAILURES = (DeliveryState.UNDELIVERED, DeliveryState.REJECTED, DeliveryState.EXPIRED, DeliveryState.FAILED)
-_FROM_LEAST_FAR = (*_OPEN_STATES, *_FAILURES, DeliveryState.DELIVERED, DeliveryState.READ)
-RANKS = {state: min(place, 3) for place, state in enumerate(_FROM_LEAST_FAR)} | {
+FAILED_RANK = 3
+RANKS = {
+    DeliveryState.UNKNOWN: 0,
+    DeliveryState.PENDING: 1,
+    DeliveryState.SENT: 2,
+    DeliveryState.UNDELIVERED: FAILED_RANK,
+    DeliveryState.REJECTED: FAILED_RANK,
+    DeliveryState.EXPIRED: FAILED_RANK,
+    DeliveryState.FAILED: FAILED_RANK,
     DeliveryState.DELIVERED: 4,
     DeliveryState.READ: 5,
 }
-"""How far a message is: 0 for UNKNOWN, up to 5 for READ; all failures are 3."""
-FAILED_RANK = RANKS[DeliveryState.FAILED]
-
-
-def rank_of(state: DeliveryState | None) -> int:
-    """Return how far a message is; 0 for one of which nothing is known."""
-    return 0 if state is None else RANKS[state]
+"""How far a message is, from the least far; all failures are as far."""
 
 
 def has_reached(state: DeliveryState, until: DeliveryState) -> bool:
@@ -199,7 +198,7 @@ class StatusStatistic:
         states = [receipt.state for receipt in self.receipts]
         if self.problems:
             states.append(DeliveryState.UNKNOWN)
-        return min(states, key=_FROM_LEAST_FAR.index, default=None)
+        return min(states, key=list(RANKS).index, default=None)
 
     def share(self, state: DeliveryState) -> float:
         """Return the part of the receipts, from 0.0 to 1.0, that reached the state; 0.0 if there are none.

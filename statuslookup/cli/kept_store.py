@@ -3,18 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
-from .._model import DeliveryState
+from .._model import FAILED_RANK, RANKS, DeliveryState
 from ..tracker import Row, Store
 
 # No message was born before 1970.
 _OVER: Final = -1.0
-_REACHED: Final = (None, DeliveryState.SENT, DeliveryState.DELIVERED, DeliveryState.READ)
-_FAILURES: Final = (
-    DeliveryState.UNDELIVERED,
-    DeliveryState.REJECTED,
-    DeliveryState.EXPIRED,
-    DeliveryState.FAILED,
-)
 
 
 class KeptStore:
@@ -50,7 +43,9 @@ class KeptStore:
     def _is_end(self, row: Row) -> bool:
         """Tell whether a message that was over is so still: an earlier watch may have wanted less."""
         state, wanted = _state(row.told), _state(row.until)
-        return state in (None, *_FAILURES) or _REACHED.index(wanted) >= _REACHED.index(self._until)
+        if state is None or RANKS[state] == FAILED_RANK:
+            return True
+        return wanted is not None and RANKS[wanted] >= RANKS[self._until]
 
     def _marked(self, row: Row) -> Row:
         if not row.is_forgotten or row.key not in self.over:

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Generic, cast
+from typing import Any, Generic
 
-from .._model import AnswerT, DeliveryState, KeyT, rank_of
+from .._model import RANKS, AnswerT, DeliveryState, KeyT
 from ..providers.base import Trackable
 from .calendar import Calendar, Place
 from .values import Schedule
@@ -38,8 +38,8 @@ class Counts:
         self.by_webhook = self.by_lookup = self.unknown = self.given_up = 0
 
 
-def state_of(status: object) -> DeliveryState | None:
-    return cast("DeliveryState | None", cast("Any", status).state) if status is not None else None
+def state_of(status: Any) -> DeliveryState | None:
+    return None if status is None else status.state
 
 
 class Ledger(Generic[KeyT, AnswerT]):
@@ -85,7 +85,7 @@ class Ledger(Generic[KeyT, AnswerT]):
             else:
                 entry.place = self._calendar.put_due((key,), now)
             return True
-        if until is None or (entry.until is not None and rank_of(until) <= rank_of(entry.until)):
+        if until is None or (entry.until is not None and RANKS[until] <= RANKS[entry.until]):
             return False
         entry.until = until
         self._judge(key, entry, now)
@@ -161,12 +161,14 @@ class Ledger(Generic[KeyT, AnswerT]):
         if entry is None:
             return False
         was_whole, was_over = entry.is_whole, entry.is_over
-        has_moved = status is not None and self._advance(entry, status, is_whole=True)
+        advanced = None if status is None else self._provider.advance(entry.status, status)
+        if advanced is not None:
+            entry.status = advanced
         if status is not None:
             entry.is_whole = True
-        if has_moved or not was_over:
+        if advanced is not None or not was_over:
             self._judge(key, entry, now, is_answer=True)
-        return has_moved or entry.is_over != was_over or entry.is_whole != was_whole
+        return advanced is not None or entry.is_over != was_over or entry.is_whole != was_whole
 
     def fail(self, key: KeyT, now: float) -> bool:
         """A lookup of this key alone failed: it waits for its silence; return whether it was the last one."""
@@ -241,14 +243,6 @@ class Ledger(Generic[KeyT, AnswerT]):
 
     def overdue(self, now: float) -> int:
         return self._calendar.overdue(now)
-
-    def _advance(self, entry: Entry[KeyT, AnswerT], status: AnswerT, *, is_whole: bool) -> bool:
-        advanced = self._provider.advance(entry.status, status)
-        if advanced is None:
-            return False
-        entry.status = advanced
-        entry.is_whole = is_whole
-        return True
 
     def _judge(
         self,

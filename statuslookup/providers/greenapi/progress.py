@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from ..._model import FAILED_RANK, DeliveryState, Receipt, StatusStatistic, rank_of
+from ..._model import FAILED_RANK, RANKS, DeliveryState, Receipt, StatusStatistic
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -35,8 +35,8 @@ def advance(known: StatusStatistic | None, status: StatusStatistic) -> StatusSta
 
 
 def reached(status: StatusStatistic, until: DeliveryState) -> bool:
-    ranks = [rank_of(receipt.state) for receipt in status.receipts]
-    wanted = rank_of(until)
+    ranks = [RANKS[receipt.state] for receipt in status.receipts]
+    wanted = RANKS[until]
     return (
         bool(ranks) and not status.problems and all(rank == FAILED_RANK or rank >= wanted for rank in ranks)
     )
@@ -44,4 +44,4 @@ def reached(status: StatusStatistic, until: DeliveryState) -> bool:
 
 def _progress(receipt: Receipt) -> tuple[int, datetime, str]:
     # The state's name decides between two failures of one second: which of them came first must not.
-    return rank_of(receipt.state), receipt.timestamp or _NEVER, receipt.state
+    return RANKS[receipt.state], receipt.timestamp or _NEVER, receipt.state
