@@ -112,14 +112,13 @@ class Saver(Generic[KeyT]):
         """Save the rows that have waited longest, and tell of them; return whether that went well."""
         first = list(islice(self._unsaved, _MOST_ROWS))
         self._saving = {key: self._unsaved.pop(key) for key in first}
-        failure = None
-        has_ended = False
+        is_saved = False
         try:
             failure = await self._failure_of([self._row_of(key) for key in first])
-            has_ended = True
+            is_saved = failure is None
         finally:
             saving, self._saving = self._saving, {}
-            if failure is not None or not has_ended:
+            if not is_saved:
                 self._unsaved = saving | {key: n for key, n in self._unsaved.items() if key not in saving}
         if failure is None and self._failure is not None:
             logger.warning("the tracker's store works again")
