@@ -78,12 +78,6 @@ class Reader(AsyncGenerator[Change[KeyT, AnswerT], None]):
         """Take note that a key is tracked no more."""
         self._ended.discard(key)
 
-    def __aiter__(self) -> "Reader[KeyT, AnswerT]":
-        return self
-
-    async def __anext__(self) -> Change[KeyT, AnswerT]:
-        return await self.asend(None)
-
     async def asend(self, value: None) -> Change[KeyT, AnswerT]:
         """Return the next change; the one before is handed over."""
         if self._listener is not None:
