@@ -1,6 +1,5 @@
 """How a client is made from options: with the fleet that they or the environment name, or alone."""
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from .._client import StatusClient
 from .._model import AnswerT, KeyT
 from .._wire import Secret
 from ..providers import Provider
-from .options import DEFAULT_TIMEOUT, FLEET_VARIABLE, needs_extras, read_env_file
+from .options import DEFAULT_TIMEOUT, FLEET_VARIABLE, environment_with, needs_extras
 
 if TYPE_CHECKING:
     from ..fleet import RedisFleet
@@ -35,9 +34,8 @@ def fleet_of(options: Mapping[str, Any]) -> "RedisFleet | None":
     """Return the fleet that is asked for, or ``None``; what is wrong with its URL is a usage error."""
     url: Secret | None = options["fleet"]
     if url is None:
-        file = options["env_file"]
-        # No name for them, because a traceback with its frames' locals would show the password.
-        url = Secret({**os.environ, **({} if file is None else read_env_file(file))}.get(FLEET_VARIABLE, ""))
+        # No name for it, because a traceback with its frames' locals would show the password.
+        url = Secret(environment_with(options["env_file"]).get(FLEET_VARIABLE, ""))
     if url.reveal() in ("", "off"):
         return None
     with needs_extras("A fleet", install='"statuslookup[fleet]"'):

@@ -1,22 +1,19 @@
 """Webhooks on the command line: where they are received, behind which secret, and the server that does it."""
 
 import asyncio
-import os
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from attrs import field, frozen
 
 from ..tracker import StatusTracker
 from .display import reason_of
-from .options import needs_extras, read_env_file
-
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+from .options import environment_with, needs_extras
 
 SECRET_VARIABLE = "STATUSLOOKUP_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
 _GRACE_SECONDS = 1
@@ -41,14 +38,12 @@ def _address(_: click.Context, parameter: click.Parameter, value: str | None) ->
     return Address(host, int(port))
 
 
-def listen_option(command: CommandT) -> CommandT:
-    """Give a command the option that says where it receives webhooks."""
-    return click.option(
-        "--listen",
-        metavar="HOST:PORT",
-        callback=_address,
-        help=f"Receive the provider's webhooks there, at a path that is {SECRET_VARIABLE}.",
-    )(command)
+listen_option = click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    callback=_address,
+    help=f"Receive the provider's webhooks there, at a path that is {SECRET_VARIABLE}.",
+)
 
 
 @frozen(eq=False)
@@ -109,9 +104,9 @@ def listener_at(
         return None
     with needs_extras("--listen", install='"statuslookup[cli,webhooks]" uvicorn'):
         _import_what_serves()
-    secret = _secret_in({**os.environ, **({} if env_file is None else read_env_file(env_file))})
-    is_new = secret is None
-    if secret is None:
+    secret = environment_with(env_file).get(SECRET_VARIABLE)
+    is_new = not secret
+    if not secret:
         secret = secrets.token_urlsafe(24)
     elif (problem := _problem_of(secret)) is not None:
         raise click.UsageError(f"{SECRET_VARIABLE}: {problem}")
@@ -125,10 +120,6 @@ def _import_what_serves() -> None:
         raise ImportError("uvicorn is missing") from error
     # It says itself what it needs.
     import_module("..webhooks", __package__)
-
-
-def _secret_in(environment: Mapping[str, str]) -> str | None:
-    return environment.get(SECRET_VARIABLE) or None
 
 
 def _problem_of(secret: str) -> str | None:

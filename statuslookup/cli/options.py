@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -53,11 +53,28 @@ def _rate(_: click.Context, parameter: click.Parameter, value: str | None) -> Ra
         raise click.BadParameter(message, param=parameter) from None
 
 
-def _timeout(_: click.Context, parameter: click.Parameter, value: float) -> float:
+def _seconds(_: click.Context, parameter: click.Parameter, value: float) -> float:
     # No click.FloatRange, because NaN is in every range.
     if not 0 < value <= 1e9:
         raise click.BadParameter("it is a number of seconds above 0, 1e9 at most", param=parameter)
     return value
+
+
+def seconds_option(name: str, default: float, help: str) -> Callable[[CommandT], CommandT]:
+    """Return the option for a number of seconds."""
+    return click.option(
+        name, type=float, callback=_seconds, metavar="SECONDS", default=default, show_default=True, help=help
+    )
+
+
+timeout_option = seconds_option("--timeout", DEFAULT_TIMEOUT, "Seconds that one lookup may take in all.")
+
+
+def with_options(options: Sequence[Callable[[CommandT], CommandT]], command: CommandT) -> CommandT:
+    """Give a command some options; its help shows them in this order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def secret_text(_: click.Context, __: click.Parameter, value: str | None) -> Secret | None:
@@ -102,22 +119,7 @@ def provider_options(command: CommandT) -> CommandT:
         ),
         env_file_option,
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def timeout_option(command: CommandT) -> CommandT:
-    """Give a command the option that says how long a lookup may take."""
-    return click.option(
-        "--timeout",
-        callback=_timeout,
-        type=float,
-        metavar="SECONDS",
-        default=DEFAULT_TIMEOUT,
-        show_default=True,
-        help="Seconds that one lookup may take in all.",
-    )(command)
+    return with_options(options, command)
 
 
 def arguments_of(options: Mapping[str, Any]) -> list[str]:
@@ -158,9 +160,14 @@ def provider_of(
         wanted["rate_limit"] = None if rate == "off" else rate
     try:
         # No name for it, because a traceback with its frames' locals would show the credentials.
-        return entry.make({**os.environ, **({} if env_file is None else read_env_file(env_file))}, **wanted)
+        return entry.make(environment_with(env_file), **wanted)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+def environment_with(env_file: str | None) -> dict[str, str]:
+    """Return the environment, with the variables of a file over it, if there is one."""
+    return {**os.environ, **({} if env_file is None else read_env_file(env_file))}
 
 
 def read_env_file(path: str) -> dict[str, str]:

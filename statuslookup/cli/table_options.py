@@ -2,14 +2,11 @@
 
 import codecs
 import io
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
 
 import click
 
+from .options import CommandT, with_options
 from .table.output import refused
-
-CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 def _output(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -53,7 +50,7 @@ def table_options(command: CommandT) -> CommandT:
             "--csv-safe", is_flag=True, help="Write ' before a text that a spreadsheet takes for a formula."
         ),
     )
-    return _with(options, input_options(command))
+    return with_options(options, input_options(command))
 
 
 def input_options(command: CommandT) -> CommandT:
@@ -75,10 +72,4 @@ def input_options(command: CommandT) -> CommandT:
             "--custom-ids", is_flag=True, help="One key a line, or --key: digits are customIds too, not ids."
         ),
     )
-    return _with(options, command)
-
-
-def _with(options: Sequence[Callable[[CommandT], CommandT]], command: CommandT) -> CommandT:
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(options, command)

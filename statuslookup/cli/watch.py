@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, NoReturn
@@ -25,7 +25,7 @@ from .exit_codes import EXIT_CODES, FAILED, USAGE, exit_code_of
 from .inputs import file_argument, keys_of, opened, source_of, usage_errors
 from .kept_store import KeptStore
 from .listening import Listener, listen_option, listener_at
-from .options import CREDENTIALS, provider_argument, provider_of, provider_options
+from .options import CREDENTIALS, provider_argument, provider_of, provider_options, seconds_option
 from .providers import Entry
 from .table.cells import large_cells
 from .table.encodings import JsonLines
@@ -63,19 +63,6 @@ Examples:
 """
 
 
-def _seconds(_: click.Context, parameter: click.Parameter, value: float) -> float:
-    # No click.FloatRange, because NaN is in every range.
-    if not 0 < value <= 1e9:
-        raise click.BadParameter("it is a number of seconds above 0, 1e9 at most", param=parameter)
-    return value
-
-
-def _seconds_option(name: str, default: float, help: str) -> Callable[[Any], Any]:
-    return click.option(
-        name, type=float, callback=_seconds, metavar="SECONDS", default=default, show_default=True, help=help
-    )
-
-
 @click.command(help=_HELP, short_help="Track the messages of a file to their end.", epilog=EXIT_CODES)
 @provider_argument
 @file_argument
@@ -89,9 +76,9 @@ def _seconds_option(name: str, default: float, help: str) -> Callable[[Any], Any
 @click.option("--store", type=click.Path(dir_okay=False), help="Keep what is known in this file, and go on.")
 @listen_option
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on a terminal too.")
-@_seconds_option("--first", _DEFAULT.first, "Look up again after a silence of so long at least.")
-@_seconds_option("--grace", _DEFAULT.grace, "For so long, an unknown message may still become known.")
-@_seconds_option("--give-up", _DEFAULT.give_up, "Let go of a message after so long.")
+@seconds_option("--first", _DEFAULT.first, "Look up again after a silence of so long at least.")
+@seconds_option("--grace", _DEFAULT.grace, "For so long, an unknown message may still become known.")
+@seconds_option("--give-up", _DEFAULT.give_up, "Let go of a message after so long.")
 @input_options
 @provider_options
 @click.pass_context
@@ -162,7 +149,6 @@ class _Job(Generic[KeyT, AnswerT]):
     _progress: Progress = field(init=False, factory=Progress)
     _open: dict[KeyT, None] = field(init=False, factory=dict)
     """The messages that are not over yet, in the order of the input."""
-    _encoding: JsonLines = field(init=False, factory=JsonLines)
     _err: Console = field(init=False, factory=lambda: Console(stderr=True))
     _started_at: float = field(init=False, factory=SYSTEM_CLOCK.time)
     _failure: str | None = field(init=False, default=None)
@@ -288,7 +274,7 @@ class _Job(Generic[KeyT, AnswerT]):
             values = {} if status is None else self.entry.columns.of(status)
             line = named | {"state": None} | values | named | {"is_over": change.is_over}
             # In a thread: whoever reads slowly must not keep webhooks and the store waiting.
-            await asyncio.to_thread(self.sink.write, self._encoding.encode(line))
+            await asyncio.to_thread(self.sink.write, self.sink.encoding.encode(line))
         if change.is_over:
             del self._open[key]
             if self.store is not None:
