@@ -16,10 +16,6 @@ class Unlimited:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._semaphore = asyncio.Semaphore(_MOST_IN_FLIGHT)
-        self._waiting = self._in_flight = 0
-
-    def __repr__(self) -> str:
-        return f"<Unlimited {self._waiting} waiting, {self._in_flight} in flight>"
 
     def slot(self) -> Slot:
         return _FreeSlot(self)
@@ -35,19 +31,12 @@ class _FreeSlot:
         """Nothing is slowed down."""
 
     async def __aenter__(self) -> Self:
-        limiter = self._limiter
-        limiter._waiting += 1
-        try:
-            await limiter._semaphore.acquire()
-        finally:
-            limiter._waiting -= 1
-        limiter._in_flight += 1
+        await self._limiter._semaphore.acquire()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._limiter._in_flight -= 1
         # In a loop that was closed, nobody waits any more.
         if not self._limiter._loop.is_closed():
             self._limiter._semaphore.release()

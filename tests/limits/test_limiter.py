@@ -19,10 +19,10 @@ virtual_time = pytest.mark.virtual_time
 async def test_a_bucket_and_no_limit_are_limiters(reply: Response | ProviderError) -> None:
     limiters: list[Limiter] = [TokenBucket(TWO_A_SECOND, clock=LoopClock()), Unlimited()]
     for limiter in limiters:
-        async with limiter.slot() as slot:
-            assert "1 in flight" in repr(limiter)
-            slot.done(reply)
-        assert "0 in flight" in repr(limiter)
+        # More often than there are places: each slot gives its own back.
+        for _ in range(9):
+            async with limiter.slot() as slot:
+                slot.done(reply)
 
 
 class Semaphore(asyncio.Semaphore):
@@ -72,8 +72,10 @@ async def test_no_limit_lets_requests_go_at_once_and_four_at_a_time() -> None:
 
     tasks = [asyncio.create_task(ask()) for _ in range(20)]
     await asyncio.sleep(0.5)
-    assert repr(limiter) == "<Unlimited 16 waiting, 4 in flight>"
     tasks[-1].cancel()
     await asyncio.wait(tasks)
     assert entered == [0.0] * 4 + [1.0] * 4 + [2.0] * 4 + [3.0] * 4 + [4.0] * 3
-    assert repr(limiter) == "<Unlimited 0 waiting, 0 in flight>"
+    # All four places are free again.
+    entered.clear()
+    await asyncio.gather(*(ask() for _ in range(4)))
+    assert entered == [5.0] * 4
