@@ -135,17 +135,8 @@ __all__ = [
     "WrongLoopError",
 ]
 
-# Those who only look up need not wait until the tracker is imported.
-_OF_THE_TRACKER = (
-    "Change",
-    "MemoryStore",
-    "Row",
-    "SQLiteStore",
-    "Schedule",
-    "StatusTracker",
-    "Store",
-    "TrackerStats",
-)
+# Those who only look up need not wait until the tracker is imported: what is not here yet is the tracker's.
+_OF_THE_TRACKER = tuple(name for name in __all__ if name not in globals())
 
 
 def _adopt(name: str, value: typing.Any) -> None:
