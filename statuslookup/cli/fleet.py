@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,10 @@ from rich.text import Text
 
 from .._wire import Secret
 from ..errors import FleetError
-from . import interrupts
 from .clients import fleet_of
 from .display import say
 from .exit_codes import exit_code_of
-from .interrupts import run_async
+from .interrupts import ignore, run_async
 from .options import FLEET_VARIABLE, env_file_option, secret_text
 from .table.terminal import escaped
 
@@ -72,25 +72,21 @@ def fleet(context: click.Context, /, url: Secret | None, as_json: bool, env_file
         if not is_live:
             raise
         # Until then it was to show.
-        interrupts.ignore()
+        ignore()
 
 
 async def _once(fleet: "RedisFleet") -> "Look":
     from ..fleet.look import look
 
-    link = fleet._link()
-    try:
+    async with aclosing(fleet._link()) as link:
         return await look(link)
-    finally:
-        await link.aclose()
 
 
 async def _show(fleet: "RedisFleet", console: Console) -> None:
     """Show it until it is cancelled; a Redis that is away is said, and asked again, once it was there."""
     from ..fleet.look import look
 
-    link = fleet._link()
-    try:
+    async with aclosing(fleet._link()) as link:
         shown = picture_of(await look(link))
         with Live(shown, console=console, auto_refresh=False, transient=False) as live:
             while True:
@@ -102,8 +98,6 @@ async def _show(fleet: "RedisFleet", console: Console) -> None:
                     if error.ends_all:
                         raise
                     shown = Text(escaped(str(error)), "bold red")
-    finally:
-        await link.aclose()
 
 
 # --- what is shown --------------------------------------------------------------------------------

@@ -103,34 +103,23 @@ def listener_at(
     if address is None:
         return None
     with needs_extras("--listen", install='"statuslookup[cli,webhooks]" uvicorn'):
-        _import_what_serves()
+        _import_uvicorn()
+        # It says itself what it needs.
+        from ..webhooks import _checked_secret
     secret = environment_with(env_file).get(SECRET_VARIABLE)
     is_new = not secret
-    if not secret:
-        secret = secrets.token_urlsafe(24)
-    elif (problem := _problem_of(secret)) is not None:
-        raise click.UsageError(f"{SECRET_VARIABLE}: {problem}")
+    try:
+        secret = _checked_secret(secret or secrets.token_urlsafe(24))
+    except ValueError as error:
+        raise click.UsageError(f"{SECRET_VARIABLE}: {error}") from None
     return Listener(context.with_resource(_bound(address)), secret, is_new)
 
 
-def _import_what_serves() -> None:
+def _import_uvicorn() -> None:
     try:
         import_module("uvicorn")
     except ModuleNotFoundError as error:
         raise ImportError("uvicorn is missing") from error
-    # It says itself what it needs.
-    import_module("..webhooks", __package__)
-
-
-def _problem_of(secret: str) -> str | None:
-    """Return what is wrong with a secret, without its value."""
-    from ..webhooks import _checked_secret
-
-    try:
-        _checked_secret(secret)
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 def _bound(address: Address) -> socket.socket:

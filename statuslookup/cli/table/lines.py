@@ -136,13 +136,8 @@ class Lines:
         return chunk is not None or bool(lines)
 
 
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _text_of(line: bytes) -> str:
-    return line.decode() if _is_utf8(line) else line.decode("latin-1").translate(_WINDOWS)
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1").translate(_WINDOWS)

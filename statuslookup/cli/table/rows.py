@@ -175,7 +175,9 @@ class Input(Generic[KeyT]):
             return self._bad_row(error, values={column: text}, column=column)
         # Another list is compared with what stands here, leading zeros and all.
         value = key if isinstance(key, str) or str(key) == text else text
-        return self._good_row(self.lines.number, {column: value}, column, key)
+        return Row(
+            line=self.lines.number, end=self.lines.position, values={column: value}, column=column, key=key
+        )
 
     def _row(
         self, line: int, values: dict[str, Any], key_columns: Sequence[str], *, source: str = ""
@@ -198,7 +200,8 @@ class Input(Generic[KeyT]):
         if not source and not isinstance(key, str) and str(key) == values[column]:
             # A cell of CSV does not say that it is a number.
             values[column] = key
-        return self._good_row(line, values, column, key, rivals)
+        end = self.lines.position
+        return Row(line=line, end=end, values=values, column=column, key=key, rivals=rivals)
 
     def _key_in(self, column: str, value: object, source: str) -> KeyT:
         """Return the key that a value is, or raise a ``ValueError``; ``source`` is its line of JSON."""
@@ -212,17 +215,6 @@ class Input(Generic[KeyT]):
         else:
             raise ValueError(f"{column} is neither a text nor an integer")
         return self._check(self.keys.read(column, text))
-
-    def _good_row(
-        self,
-        line: int,
-        values: dict[str, Any],
-        column: str,
-        key: KeyT,
-        rivals: Mapping[str, KeyT | None] = _NONE,
-    ) -> Row[KeyT]:
-        end = self.lines.position
-        return Row(line=line, end=end, values=values, column=column, key=key, rivals=rivals)
 
     def _bad_row(
         self,
