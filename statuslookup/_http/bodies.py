@@ -1,4 +1,4 @@
-"""The body of an answer, expanded and capped."""
+"""The body of a response, expanded and capped."""
 
 import zlib
 from typing import Any

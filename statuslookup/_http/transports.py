@@ -14,7 +14,7 @@ class Transport(Protocol):
     """An httpx or httpx2 transport: it sends one request to a server, to an app or to a mock."""
 
     async def handle_async_request(self, request: Any, /) -> Any:
-        """Return the answer, as an ``httpx.Response`` or ``httpx2.Response``."""
+        """Return the response, as an ``httpx.Response`` or ``httpx2.Response``."""
 
     async def aclose(self) -> None:
         """Close all connections."""

@@ -38,26 +38,22 @@ class Progress:
     before: int = 0
     """How many of those that are over an earlier watch saw."""
     newest: deque[News] = field(factory=lambda: deque(maxlen=_NEWEST))
+    counts: Counter[DeliveryState | None] = field(factory=Counter)
+    """How many messages are in each state; ``None`` are the unknown ones."""
     _states: dict[str, DeliveryState | None] = field(factory=dict)
-    _counts: Counter[DeliveryState | None] = field(factory=Counter)
 
     def know(self, key: str, state: DeliveryState | None) -> None:
         """Take note of a state that was told before."""
         if key in self._states:
-            self._counts[self._states[key]] -= 1
+            self.counts[self._states[key]] -= 1
         self._states[key] = state
-        self._counts[state] += 1
+        self.counts[state] += 1
 
     def take(self, news: News) -> None:
         """Take note of a change."""
         self.know(news.key, news.state)
         self.over += news.is_over
         self.newest.appendleft(news)
-
-    @property
-    def counts(self) -> Counter[DeliveryState | None]:
-        """How many messages are in each state; ``None`` are the unknown ones."""
-        return self._counts
 
     @property
     def silent(self) -> int:
