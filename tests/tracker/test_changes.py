@@ -2,10 +2,11 @@
 
 import asyncio
 import gc
+from collections.abc import Sequence
 
 import pytest
 
-from statuslookup import CustomId, DeliveryState
+from statuslookup import CustomId, DeliveryState, MemoryStore, Row, Schedule
 from tests.support.fakes import ticks
 from tests.support.tracking import (
     DELIVERED,
@@ -106,6 +107,86 @@ async def test_an_end_waits_for_the_loop_over_all_though_a_wait_has_it() -> None
         following.cancel()
 
 
+async def test_an_end_that_nobody_takes_is_forgotten_in_time() -> None:
+    store = MemoryStore()
+    async with smsfire_tracker(PlayedClient(), store=store, schedule=Schedule(give_up=100)) as tracker:
+        await tracker.track(1)
+        tracker.feed([message(1, DELIVERED)])
+        for seconds, untold in ((90, 1), (20, 0)):
+            await asyncio.sleep(seconds)
+            # Whatever comes in next sees to it.
+            await tracker.track(2)
+            assert tracker.stats().untold == untold
+            assert ("i:1" in store.rows) == bool(untold)
+
+
+async def test_an_end_that_a_loop_is_busy_with_is_kept_however_long_that_takes() -> None:
+    store, schedule = MemoryStore(), Schedule(give_up=100, longest=50)
+    async with smsfire_tracker(PlayedClient(), store=store, schedule=schedule) as tracker:
+        await tracker.track(1)
+        tracker.feed([message(1, DELIVERED)])
+        changes = tracker.changes()
+        assert (await anext(changes)).is_over
+        for key in range(2, 7):
+            await asyncio.sleep(110)
+            await tracker.track(key)
+            assert "i:1" in store.rows
+        following = asyncio.ensure_future(anext(changes))
+        await ticks()
+        assert "i:1" not in store.rows
+        following.cancel()
+
+
+async def test_news_of_the_same_state_are_no_change() -> None:
+    async with smsfire_tracker(PlayedClient()) as tracker:
+        await tracker.track(1)
+        changes = tracker.changes()
+        for seconds in (1, 2):
+            tracker.feed([message(1, SENT, seconds=seconds)])
+            if seconds == 1:
+                assert (await anext(changes)).status.state is SENT
+        # The later ones came while the loop was busy with the first.
+        following = asyncio.ensure_future(anext(changes))
+        await ticks()
+        assert not following.done()
+        tracker.feed([message(1, DELIVERED)])
+        assert (await following).status.state is DELIVERED
+
+
+async def test_of_two_watches_of_one_key_one_may_leave() -> None:
+    async with smsfire_tracker(PlayedClient()) as tracker:
+        left, watch = tracker.watch([1]), Changes(tracker.watch([1]))
+        await ticks()
+        tracker.feed([message(1, SENT)])
+        assert (await anext(left)).status.state is SENT
+        await ticks()
+        await left.aclose()
+        tracker.feed([message(1, DELIVERED)])
+        await ticks()
+        assert watch.states == [(1, SENT, False), (1, DELIVERED, True)]
+        await watch.stop()
+
+
+async def test_a_loop_that_ends_while_the_store_is_opened_is_in_nobodys_way() -> None:
+    class SlowStore(MemoryStore):
+        async def load(self, account: str) -> Sequence[Row]:
+            await asyncio.sleep(1)
+            return await super().load(account)
+
+    tracker = smsfire_tracker(PlayedClient(), store=SlowStore())
+    left = tracker.changes()
+    reading = asyncio.ensure_future(anext(left))
+    await ticks()
+    await left.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await reading
+    again = asyncio.ensure_future(anext(tracker.changes()))
+    await ticks()
+    assert not again.done()
+    again.cancel()
+    await tracker.aclose()
+
+
 async def test_a_second_loop_over_all_is_refused() -> None:
     async with smsfire_tracker(PlayedClient()) as tracker:
         changes = Changes(tracker.changes())
@@ -168,6 +249,9 @@ async def test_an_error_thrown_in_ends_a_loop() -> None:
         changes = tracker.changes()
         with pytest.raises(ZeroDivisionError):
             await changes.athrow(ZeroDivisionError)
+        for thrown in (("here",), (ZeroDivisionError("here"),)):
+            with pytest.raises(ZeroDivisionError, match=r"^here$"):
+                await tracker.changes().athrow(ZeroDivisionError, *thrown)
         with pytest.raises(ZeroDivisionError):
             await tracker.changes().athrow(ZeroDivisionError("here"))
         with pytest.raises(StopAsyncIteration):

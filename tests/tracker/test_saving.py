@@ -352,6 +352,17 @@ async def test_a_save_that_was_cancelled_is_made_up_for_at_the_end() -> None:
     assert store.rows["i:1"].status is not None
 
 
+async def test_a_call_that_is_cancelled_in_the_moment_of_its_save_is_in_nobodys_way() -> None:
+    store = FailingStore(seconds=1)
+    async with smsfire_tracker(PlayedClient(), store=store) as tracker:
+        cancelled, other = (asyncio.ensure_future(tracker.track(1)) for _ in range(2))
+        await ticks()
+        # After the save's own timer of that moment, and before it can tell.
+        asyncio.get_running_loop().call_later(1, cancelled.cancel)
+        await other
+        assert (cancelled.cancelled(), list(store.rows)) == (True, ["i:1"])
+
+
 async def test_an_end_that_a_wait_left_behind_is_forgotten_if_a_loop_has_it() -> None:
     store = FailingStore(seconds=1)
     async with smsfire_tracker(PlayedClient(), store=store) as tracker:

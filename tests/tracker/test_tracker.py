@@ -242,6 +242,17 @@ async def test_a_cancelled_wait_leaves_the_key_tracked_and_its_end_untold() -> N
         assert (await tracker.wait(1)).state is DELIVERED
 
 
+async def test_a_wait_that_is_cancelled_in_the_moment_of_its_end_takes_nothing() -> None:
+    async with smsfire_tracker(PlayedClient()) as tracker:
+        wait = asyncio.ensure_future(tracker.wait(1))
+        await ticks()
+        wait.cancel()
+        tracker.feed([message(1, DELIVERED)])
+        await asyncio.wait([wait])
+        assert wait.cancelled()
+        assert (await tracker.wait(1)).state is DELIVERED
+
+
 async def test_closing_ends_waits_and_loops() -> None:
     client = PlayedClient()
     tracker = smsfire_tracker(client)
