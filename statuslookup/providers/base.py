@@ -119,7 +119,8 @@ class Trackable(Provider[KeyT, AnswerT], Protocol[KeyT, AnswerT]):
 class SharedProvider(Provider[KeyT, AnswerT], Protocol[KeyT, AnswerT]):
     """A provider whose keys and answers can travel between the processes of a fleet.
 
-    ``SMSFire`` and ``GreenAPI`` are. A client without a fleet needs none of these methods.
+    ``SMSFire`` and ``GreenAPI`` are. A client without a fleet needs none of these methods; a tracker's store
+    keeps the answers of a provider that says how they are written.
     """
 
     def key_to_text(self, key: KeyT) -> str:

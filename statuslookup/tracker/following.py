@@ -315,7 +315,7 @@ class Following(Generic[KeyT, AnswerT]):
             born=self._wall_clock() - (self._clock.time() - entry.born),
             until=(entry.until or DeliveryState.DELIVERED).value,
             told=None if entry.told is None else entry.told.value,
-            status=text_of_status(entry.status),
+            status=text_of_status(self.provider, entry.status),
         )
 
     def _message_of(self, row: Row) -> tuple[KeyT, Entry[KeyT, AnswerT]]:
@@ -331,7 +331,7 @@ class Following(Generic[KeyT, AnswerT]):
         except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
             raise StoreError(f"the store holds a row that cannot be read: {error}") from None
         # One that cannot be read is told again by a lookup.
-        entry.status = status_of_text(row.status)
+        entry.status = status_of_text(self.provider, row.status)
         return key, entry
 
     def stats(self) -> TrackerStats:

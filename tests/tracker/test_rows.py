@@ -5,9 +5,23 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from statuslookup import CustomId, Row
+from statuslookup import CustomId, GreenAPI, Row, SMSFire
 from statuslookup.tracker.rows import key_of_text, status_of_text, text_of_key, text_of_status
 from tests.support.tracking import READ, SENT, message, story
+
+SMSFIRE, GREENAPI = SMSFire("token"), GreenAPI(1101000001, "token")
+
+
+class Courier:
+    """A provider whose answers are states, which a store can keep; ``None`` is none."""
+
+    @staticmethod
+    def answer_to_json(answer: Any) -> Any:
+        return {"state": answer.lower()}
+
+    @staticmethod
+    def answer_from_json(value: Any) -> Any:
+        return value["state"].upper()
 
 
 @pytest.mark.parametrize(("key", "text"), [(42, "i:42"), (CustomId("a-1"), "c:a-1"), ("BAE5:x", "s:BAE5:x")])
@@ -26,18 +40,27 @@ def test_texts_that_are_no_keys(bad: str) -> None:
 
 def test_statuses_as_text_are_without_the_instances_token() -> None:
     status = message(1, READ, custom_id="a", phone="5511", instance_token="SECRET", problems=("country",))
-    text = text_of_status(status)
+    text = text_of_status(SMSFIRE, status)
     assert text is not None
     assert "SECRET" not in text
-    assert status_of_text(text) == evolve(status, instance_token=None)
+    assert status_of_text(SMSFIRE, text) == evolve(status, instance_token=None)
     # Half a surrogate pair, which JSON can bring, and UTF-8 and SQLite cannot hold.
     torn = message(1, READ, custom_id="\ud800")
-    text = text_of_status(torn)
+    text = text_of_status(SMSFIRE, torn)
     assert text is not None
     assert text.encode().isascii()
-    assert status_of_text(text) == torn
+    assert status_of_text(SMSFIRE, text) == torn
     statistic = evolve(story("S", SENT, READ), problems=("one",))
-    assert status_of_text(text_of_status(statistic)) == statistic
+    assert status_of_text(GREENAPI, text_of_status(GREENAPI, statistic)) == statistic
+
+
+def test_a_provider_of_ones_own_says_how_its_answers_are_written() -> None:
+    assert status_of_text(Courier, text_of_status(Courier, "SENT")) == "SENT"
+    # Without a word about that, or where that fails, a lookup tells it again.
+    assert text_of_status(object(), "SENT") is None
+    assert status_of_text(object(), '{"state":"sent"}') is None
+    assert text_of_status(Courier, 7) is None
+    assert status_of_text(Courier, "{}") is None
 
 
 @pytest.mark.parametrize(
@@ -47,9 +70,10 @@ def test_statuses_as_text_are_without_the_instances_token() -> None:
         *(b"7", 7, '{"date":"2026-11-27"}'),
     ],
 )
-def test_a_status_that_cannot_be_read_is_left_to_a_lookup(text: Any) -> None:
-    assert status_of_text(text) is None
-    assert text_of_status(7) is None
+@pytest.mark.parametrize("provider", [SMSFIRE, GREENAPI])
+def test_a_status_that_cannot_be_read_is_left_to_a_lookup(provider: Any, text: Any) -> None:
+    assert status_of_text(provider, text) is None
+    assert text_of_status(provider, None) is None
 
 
 def test_rows_are_made_by_keywords_so_that_a_later_release_may_add_some() -> None:
