@@ -1,17 +1,17 @@
 """A check that is killed again and again ends with the same file."""
 
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.checks import sandbox_of
+from tests.support.processes import environment
 
 ROWS, KILLS = 4000, 6
 
@@ -21,10 +21,6 @@ def served() -> Iterator[str]:
     sandbox = sandbox_of(ROWS, latency=0.03)
     with sandbox.serve() as url:
         yield url
-
-
-def environment() -> Mapping[str, str]:
-    return os.environ | {"SMSFIRE_TOKEN": "sandbox"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
@@ -44,14 +40,15 @@ def test_a_check_killed_at_random_moments_ends_with_the_same_file(
     source, path, expected = tmp_path / "in.csv", tmp_path / name, tmp_path / f"whole.{name}"
     rows = (f'{id}{delimiter}"=ã\n{id}"{end}' for id in numbers)
     source.write_bytes((f"id{delimiter}note{end}" + "".join(rows)).encode(encoding))
+    variables = environment(SMSFIRE_TOKEN="sandbox")
     command = [sys.executable, "-m", "statuslookup", "check", "smsfire", str(source)]
     command += ["--base-url", served, "--rate", "off", *["--csv-safe"] * (name != "out.jsonl"), "-o"]
-    subprocess.run([*command, str(expected)], env=environment(), check=True, capture_output=True)
+    subprocess.run([*command, str(expected)], env=variables, check=True, capture_output=True)
     size, kills = expected.stat().st_size, 0
     moments = sorted(chance.randrange(size) for _ in range(KILLS))
     for moment in moments:
         with subprocess.Popen(
-            [*command, str(path), "--resume"], env=environment(), stderr=subprocess.PIPE
+            [*command, str(path), "--resume"], env=variables, stderr=subprocess.PIPE
         ) as process:
             # The moment is a size of the file, so that no machine is too fast or too slow for it.
             deadline = time.monotonic() + 30
@@ -65,8 +62,6 @@ def test_a_check_killed_at_random_moments_ends_with_the_same_file(
             kills += process.returncode == -signal.SIGKILL
         assert path.read_bytes() in (b"", expected.read_bytes()[: path.stat().st_size])
     assert kills >= KILLS - 1
-    done = subprocess.run(
-        [*command, str(path), "--resume"], env=environment(), check=True, capture_output=True
-    )
+    done = subprocess.run([*command, str(path), "--resume"], env=variables, check=True, capture_output=True)
     assert path.read_bytes() == expected.read_bytes()
     assert b"4,000 rows" in done.stderr

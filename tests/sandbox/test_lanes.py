@@ -29,9 +29,7 @@ async def test_a_get_during_a_get_many_is_answered_within_1200_ms() -> None:
 
         await asyncio.gather(*(ask(number) for number in range(400)))
         found = await bulk
-    waits.sort()
-    assert waits[int(len(waits) * 0.99)] <= 1.2
-    assert waits[-1] <= 1.2
+    assert max(waits) <= 1.2
     assert len(found) == 100_000
     assert sum(status is not None for status in found.values()) == 1000
     assert sandbox.rejections == 0
