@@ -137,6 +137,17 @@ async def test_an_end_that_a_loop_is_busy_with_is_kept_however_long_that_takes()
         following.cancel()
 
 
+async def test_a_message_that_is_tracked_anew_after_its_end_is_told_anew() -> None:
+    async with smsfire_tracker(PlayedClient()) as tracker:
+        changes = Changes(tracker.changes())
+        for _ in range(2):
+            await tracker.track(1)
+            tracker.feed([message(1, DELIVERED)])
+            await ticks()
+        assert changes.states == [(1, DELIVERED, True)] * 2
+        await changes.stop()
+
+
 async def test_news_of_the_same_state_are_no_change() -> None:
     async with smsfire_tracker(PlayedClient()) as tracker:
         await tracker.track(1)
@@ -165,6 +176,17 @@ async def test_of_two_watches_of_one_key_one_may_leave() -> None:
         await ticks()
         assert watch.states == [(1, SENT, False), (1, DELIVERED, True)]
         await watch.stop()
+
+
+async def test_a_watch_that_is_left_without_a_word_leaves_nothing_behind() -> None:
+    async with smsfire_tracker(PlayedClient()) as tracker:
+        watch = tracker.watch([1, 2])
+        await tracker.track(1)
+        tracker.feed([message(1, SENT)])
+        assert (await anext(watch)).key == 1
+        del watch
+        gc.collect()
+        assert tracker._following._readers._by_key == {}
 
 
 async def test_a_loop_that_ends_while_the_store_is_opened_is_in_nobodys_way() -> None:

@@ -352,6 +352,18 @@ async def test_a_save_that_was_cancelled_is_made_up_for_at_the_end() -> None:
     assert store.rows["i:1"].status is not None
 
 
+async def test_closing_does_not_wait_for_a_store_that_fails() -> None:
+    store = FailingStore(seconds=1)
+    async with smsfire_tracker(PlayedClient(), store=store) as tracker:
+        await tracker.track(1)
+        store.is_failing = True
+        tracker.feed([message(1, SENT)])
+        # By then it is tried again once a minute.
+        await asyncio.sleep(300)
+        closing_at = now()
+    assert now() - closing_at <= 2
+
+
 async def test_a_call_that_is_cancelled_in_the_moment_of_its_save_is_in_nobodys_way() -> None:
     store = FailingStore(seconds=1)
     async with smsfire_tracker(PlayedClient(), store=store) as tracker:
