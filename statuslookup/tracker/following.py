@@ -359,7 +359,6 @@ def _trackable(provider: Provider[KeyT, AnswerT]) -> Trackable[KeyT, AnswerT]:
 def _account_of(provider: Provider[Any, Any]) -> str:
     """Return the provider, its host and, where the budget has one, its instance: what a store belongs to."""
     budget = provider.budget
-    parts = budget if isinstance(budget, tuple) else ()
-    if not all(isinstance(part, str | int) for part in parts) or not parts:
-        parts = (provider.name, host_of(provider.base_url))
-    return " ".join(map(str, parts))
+    if isinstance(budget, tuple) and budget and all(isinstance(part, str | int) for part in budget):
+        return " ".join(map(str, budget))
+    return f"{provider.name} {host_of(provider.base_url)}"

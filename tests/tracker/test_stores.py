@@ -9,6 +9,8 @@ import pytest
 from attrs import evolve
 
 from statuslookup import MemoryStore, Row, SQLiteStore, Store
+from tests.support.fakes import Tens
+from tests.support.tracking import PlayedClient, smsfire_tracker
 
 MakeStore: TypeAlias = Callable[[], Store]
 
@@ -115,3 +117,28 @@ async def test_many_rows_in_any_order_of_changes(make: MakeStore) -> None:
             assert {row.key: row for row in await store.load(ACCOUNT)} == model
     await store.aclose()
     assert await rows_of(make) == model
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("budget", "account"),
+    [
+        (("Tens", "host:443", 7), "Tens host:443 7"),
+        *((other, "Tens localhost:80") for other in ((), ("Tens", object()), "Tens", object())),
+    ],
+)
+async def test_a_store_is_told_whose_messages_it_holds(budget: Any, account: str) -> None:
+    class Tracked(Tens):
+        webhooks_tell_all = True
+        keys_of = advance = reached = lambda *_: None
+
+    class Told(MemoryStore):
+        async def load(self, account: str) -> Any:
+            accounts.append(account)
+            return await super().load(account)
+
+    accounts: list[str] = []
+    provider = Tracked()
+    provider.budget = budget
+    async with smsfire_tracker(PlayedClient(provider), store=Told()):
+        assert accounts == [account]
