@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from statuslookup import CustomId, DecodeError, MessageKey, MessageStatus, Response, SMSFire
-from statuslookup.providers.smsfire import quick, reading
+from statuslookup.providers.smsfire import answers, quick, reading
 from tests.support.smsfire_exchanges import Dialogue
 from tests.support.webhooks import SMSFIRE_ITEM
 
@@ -79,7 +79,10 @@ def without_msgspec(call: Callable[[], list[Any]]) -> list[Any]:
 
 
 def carefully(call: Callable[[], list[Any]]) -> list[Any]:
-    with patch.object(reading, "_read_documented", lambda _: None):
+    with (
+        patch.object(reading, "read_documented", lambda _: None),
+        patch.object(answers, "read_documented", lambda _: None),
+    ):
         return without_msgspec(call)
 
 
@@ -122,7 +125,7 @@ def test_every_item_and_every_body_is_read_alike_by_all_ways(pytestconfig: pytes
     @example(SMSFIRE_ITEM)
     @settings(max_examples=examples)
     def check_item(item: Any) -> None:
-        assert read_by(reading.read, item) == read_by(reading._read_carefully, item)
+        assert read_by(reading.read, item) == read_by(reading.read_carefully, item)
 
     @given(st.lists(ITEMS | VALUES, max_size=4) | ITEMS)
     @settings(max_examples=examples // 4)
@@ -149,8 +152,8 @@ def test_odd_texts_are_read_alike_by_all_ways(part: str) -> None:
 
 
 def test_a_documented_item_takes_the_quick_way_and_one_that_is_not_does_not() -> None:
-    assert reading._read_documented(SMSFIRE_ITEM) is not None
-    assert reading._read_documented({**SMSFIRE_ITEM, "sentDate": DATES[0]}) is None
+    assert reading.read_documented(SMSFIRE_ITEM) is not None
+    assert reading.read_documented({**SMSFIRE_ITEM, "sentDate": DATES[0]}) is None
 
 
 def test_msgspec_reads_a_documented_body_and_no_other() -> None:

@@ -13,7 +13,7 @@ from ..base import Outcomes, error_of, items_of
 from ..fields import integer, text
 from .progress import sent
 from .quick import read_quickly
-from .reading import read
+from .reading import read_carefully, read_documented
 
 NAME = "SMSFire"
 MAX_ITEMS = 200
@@ -52,18 +52,29 @@ class Answers:
         statuses = read_quickly(content, most_values=MOST_VALUES)
         if statuses is not None:
             self._is_full = len(statuses) >= MAX_ITEMS
-            for status in statuses[:MAX_ITEMS]:
-                self._add(status)
+            for each in statuses[:MAX_ITEMS]:
+                self._add(each)
             return
         items = items_of(content, provider=NAME, most_values=MOST_VALUES)
         self._is_full = len(items) >= MAX_ITEMS
+        outcomes, has_names = self.outcomes, self._has_names
         for item in items[:MAX_ITEMS]:
-            try:
-                status = read(item)
-            except ValueError as problem:
-                self._add_unreadable(item, str(problem))
+            status = read_documented(item)
+            if status is None:
+                self._add_carefully(item)
+            elif not has_names and status.id in outcomes:
+                # What nearly every item comes to, so it is worth no call.
+                outcomes[status.id] = status
             else:
-                self._add(status, is_nameless=status.custom_id is None and item.get("customId") is not None)
+                self._add(status)
+
+    def _add_carefully(self, item: Any) -> None:
+        try:
+            status = read_carefully(item)
+        except ValueError as problem:
+            self._add_unreadable(item, str(problem))
+        else:
+            self._add(status, is_nameless=status.custom_id is None and item.get("customId") is not None)
 
     def _add(self, status: MessageStatus, *, is_nameless: bool = False) -> None:
         outcomes = self.outcomes
@@ -73,9 +84,13 @@ class Answers:
             if not (self._has_names or is_nameless):
                 # What nearly every item comes to.
                 return
-        custom_id = cast("CustomId | None", status.custom_id)
+        # It is equal to a CustomId, whatever it holds.
+        custom_id: Any = status.custom_id
         if custom_id is not None and custom_id in outcomes:
-            self._add_by_custom_id(custom_id, status)
+            if outcomes[custom_id] is None:
+                outcomes[custom_id] = status
+            else:
+                self._add_by_custom_id(custom_id, status)
         elif is_nameless:
             (self._nameless if is_asked_for else self._problems).extend(status.problems)
         elif not is_asked_for:

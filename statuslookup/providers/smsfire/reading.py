@@ -41,7 +41,7 @@ _new = object.__new__
 
 def read(item: Any) -> MessageStatus:
     """Return the status that an item of SMSFire's JSON is, or say in a ``ValueError`` why it is none."""
-    return _read_documented(item) or _read_carefully(item)
+    return read_documented(item) or read_carefully(item)
 
 
 class _Draft(MessageStatus):
@@ -53,10 +53,10 @@ class _Draft(MessageStatus):
     __delattr__ = object.__delattr__
 
 
-def _read_documented(item: Any) -> MessageStatus | None:
+def read_documented(item: Any) -> MessageStatus | None:
     """Return the status of an item that is just as documented; ``None`` leaves any other to the careful way.
 
-    It says the same as the careful way, in a fifth of the time: nearly all items are as documented.
+    It says the same as the careful way, in a quarter of the time: nearly all items are as documented.
     """
     try:
         values, custom_id = _fields_of(item), item.get("customId")
@@ -130,7 +130,8 @@ _read_fields = reader(
 )
 
 
-def _read_carefully(item: Any) -> MessageStatus:
+def read_carefully(item: Any) -> MessageStatus:
+    """Return the status of any item that names its message, or say in a ``ValueError`` why it is none."""
     status = _read_fields(item)
     if status.state is DeliveryState.UNKNOWN:
         # READ has a name but no published code, and more may come: what the code does not say, the name may.
