@@ -32,9 +32,10 @@ class Bisection(Generic[KeyT, AnswerT]):
         self, ask: Callable[[list[KeyT]], Generator[Request, Response, Settled[KeyT, AnswerT]]]
     ) -> None:
         self._ask_for = ask
-        # Outcomes that are not handed out yet, and of each key that has one, whether it was refused.
+        # Outcomes that are not handed out yet; all keys that have one, and those that were refused.
         self._outcomes: Outcomes[KeyT, AnswerT] = {}
-        self._is_refused: dict[KeyT, bool] = {}
+        self._settled: set[KeyT] = set()
+        self._to_blame: set[KeyT] = set()
         # Groups to ask for as they are, and groups that were refused.
         self._unsure: list[list[KeyT]] = []
         self._refused: deque[list[KeyT]] = deque()
@@ -50,8 +51,8 @@ class Bisection(Generic[KeyT, AnswerT]):
                 yield from self._ask(self._unsure.pop())
                 continue
             group = self._refused.popleft()
-            rest = [key for key in group if key not in self._is_refused]
-            if len(rest) > 1 and not any(map(self._is_refused.get, group)):
+            rest = [key for key in group if key not in self._settled]
+            if len(rest) > 1 and self._to_blame.isdisjoint(group):
                 yield from self._divide(rest)
             elif rest:
                 # A key of the group was refused alone since, which may be all that was wrong with the group.
@@ -77,8 +78,10 @@ class Bisection(Generic[KeyT, AnswerT]):
         return None
 
     def _settle(self, outcomes: Outcomes[KeyT, AnswerT], *, are_refused: bool = False) -> None:
-        self._outcomes.update(outcomes)
-        self._is_refused.update(dict.fromkeys(outcomes, are_refused))
+        self._outcomes = {**self._outcomes, **outcomes} if self._outcomes else outcomes
+        self._settled.update(outcomes)
+        if are_refused:
+            self._to_blame.update(outcomes)
 
     def _divide(self, group: list[KeyT]) -> _Steps[KeyT, AnswerT, bool]:
         """Ask for the halves of a group that was refused, and return whether both were refused as well."""
@@ -94,7 +97,7 @@ class Bisection(Generic[KeyT, AnswerT]):
 
     def _probe(self, keys: list[KeyT]) -> _Steps[KeyT, AnswerT, None]:
         """Give all keys the refusal, unless one of some that are asked alone is not refused."""
-        left = [key for key in keys if key not in self._is_refused]
+        left = [key for key in keys if key not in self._settled]
         # Draw them, because keys in step could hit only bad ones; and draw the same ones each time.
         chance = random.Random(len(left))  # noqa: S311 - it guards nothing
         refusal: ProviderError | None = None
