@@ -72,15 +72,32 @@ async def _feed(bulk: "BulkLookup[KeyT, AnswerT]", keys: AsyncIterable[KeyT]) ->
     return True
 
 
+class _Portion:
+    """Keys that were added at once, so that they share a deadline."""
+
+    __slots__ = ("deadline", "left")
+
+    def __init__(self) -> None:
+        self.left = 0
+        """How many of them are open."""
+        self.deadline: Deadline[_Portion, None] | None = None
+
+    def drop(self) -> None:
+        """Forget one of the keys; without any, nothing waits for the deadline."""
+        self.left -= 1
+        if not self.left and self.deadline is not None:
+            self.deadline.discard(self)
+
+
 class BulkLookup(Generic[KeyT, AnswerT]):
     """A call for many keys: keeps two batches of them queued in its own lane, and collects their outcomes."""
 
     def __init__(self, engine: Engine[KeyT, AnswerT], timeout: float | None) -> None:
         self._engine = engine
         self._timeout = timeout
-        self._deadlines: Deadlines[KeyT, None] = engine.new_deadlines(self._expire)
+        self._deadlines: Deadlines[_Portion, None] = engine.new_deadlines(self._expire)
         self._lane = engine.open_lane(self.notify)
-        self._open: dict[KeyT, Deadline[KeyT, None] | None] = {}
+        self._open: dict[KeyT, _Portion] = {}
         self._repeats: Counter[KeyT] = Counter()
         self._owed = 0
         """How many keys were added whose outcome was not taken yet."""
@@ -110,29 +127,30 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         """Queue keys, whose deadline counts from here; one that is open already shares that one's outcome."""
         self._engine.lookups += len(keys)
         self._owed += len(keys)
-        deadline = None if self._timeout is None else self._deadlines.of_this_turn(self._timeout)
-        new: dict[KeyT, Deadline[KeyT, None] | None] = {}
+        portion = _Portion()
+        new: list[KeyT] = []
         for key in keys:
-            if key in self._open or key in new:
+            if key in self._open:
                 self._repeats[key] += 1
             else:
-                new[key] = deadline
-        if deadline is not None:
-            deadline.waiting.update(dict.fromkeys(new))
-        self._open.update(new)
+                self._open[key] = portion
+                new.append(key)
+        portion.left = len(new)
+        if new and self._timeout is not None:
+            portion.deadline = self._deadlines.of_this_turn(self._timeout)
+            portion.deadline.waiting[portion] = None
         self._engine.join_all(new, self, self._lane)
 
-    def settle(self, key: KeyT, outcome: AnswerT | StatusLookupError | None) -> None:
-        deadline = self._open.pop(key)
-        if deadline is not None:
-            deadline.discard(key)
-        times = 1 + self._repeats.pop(key, 0) if self._repeats else 1
-        if isinstance(outcome, StatusLookupError):
-            self._outcomes += [(key, outcome.fresh()) for _ in range(times)]
-        elif times == 1:
-            self._outcomes.append((key, outcome))
-        else:
-            self._outcomes += [(key, outcome)] * times
+    def settle(self, outcomes: Sequence[tuple[KeyT, AnswerT | StatusLookupError | None]]) -> None:
+        for key, outcome in outcomes:
+            self._open.pop(key).drop()
+            times = 1 + self._repeats.pop(key, 0) if self._repeats else 1
+            if isinstance(outcome, StatusLookupError):
+                self._outcomes += [(key, outcome.fresh()) for _ in range(times)]
+            elif times == 1:
+                self._outcomes.append((key, outcome))
+            else:
+                self._outcomes += [(key, outcome)] * times
         if self._listeners:
             self.notify()
 
@@ -156,19 +174,18 @@ class BulkLookup(Generic[KeyT, AnswerT]):
             self.notify()
         return outcomes
 
-    def _expire(self, waiting: dict[KeyT, None], timeout: float) -> None:
-        for key in waiting:
+    def _expire(self, waiting: dict["_Portion", None], timeout: float) -> None:
+        for key in [key for key, portion in self._open.items() if portion in waiting]:
             error = self._engine.too_late(key, timeout)
             self._engine.leave(key, self)
-            self.settle(key, error)
+            self.settle([(key, error)])
 
     def close(self) -> None:
         """Withdraw what is open."""
         self._is_closed = True
         open_keys, self._open = self._open, {}
-        for key, deadline in open_keys.items():
-            if deadline is not None:
-                deadline.discard(key)
+        for key, portion in open_keys.items():
+            portion.drop()
             self._engine.leave(key, self)
         self._engine.close_lane(self._lane)
         # They lead back here: without a cycle, nothing waits for the garbage collector.

@@ -78,9 +78,7 @@ class Engine(Generic[KeyT, AnswerT]):
         self, keys: Iterable[KeyT], collector: Collector[KeyT, AnswerT], lane: Lane[KeyT, AnswerT]
     ) -> None:
         """Ask for keys in a lane of its own."""
-        join = self._open_keys.join
-        for key in keys:
-            join(key, collector, lane)
+        self._open_keys.join_all(keys, collector, lane)
         self._dispatcher.wake()
 
     def leave(self, key: KeyT, waiter: Waiter[AnswerT, KeyT]) -> None:

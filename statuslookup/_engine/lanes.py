@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import Future
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Generic, Protocol, TypeAlias, TypeVar
@@ -17,12 +17,16 @@ AnyAnswerT = TypeVar("AnyAnswerT", contravariant=True)
 class Collector(Protocol[AnyKeyT, AnyAnswerT]):
     """A call for many keys: it collects their outcomes."""
 
-    def settle(self, key: AnyKeyT, outcome: AnyAnswerT | StatusLookupError | None) -> None:
-        """Take the outcome of a key; others get the same error object, so hand on ``fresh()`` ones."""
+    def settle(self, outcomes: Sequence[tuple[AnyKeyT, AnyAnswerT | StatusLookupError | None]]) -> None:
+        """Take the outcomes of keys; others get the same error objects, so hand on ``fresh()`` ones."""
 
 
 Waiter: TypeAlias = asyncio.Future[AnswerT | None] | Collector[KeyT, AnswerT]
 """Who waits for a key: the future of a call for one key, or a call for many."""
+Collected: TypeAlias = defaultdict[
+    Collector[KeyT, AnswerT], list[tuple[KeyT, AnswerT | StatusLookupError | None]]
+]
+"""What is to be handed to each call for many keys, all at once."""
 
 
 class OpenKey(Generic[KeyT, AnswerT]):
@@ -73,8 +77,10 @@ class OpenKey(Generic[KeyT, AnswerT]):
         self.waiter, lane = self._others.popitem()
         return lane
 
-    def settle(self, outcome: AnswerT | StatusLookupError | None) -> int:
-        """Hand the outcome to all who wait, and count them."""
+    def settle(
+        self, outcome: AnswerT | StatusLookupError | None, collected: Collected[KeyT, AnswerT]
+    ) -> int:
+        """Hand the outcome to all who wait, or have it collected for them, and count them."""
         waiter, others = self.waiter, self._others
         # Waiters and batches lead back here: without a cycle, nothing waits for the garbage collector.
         self.waiter = self._others = self.batch = None
@@ -84,11 +90,11 @@ class OpenKey(Generic[KeyT, AnswerT]):
                 waiter.set_result(outcome)
             return 1
         if waiter is not None:
-            _hand(waiter, self.key, outcome)
+            _hand(waiter, self.key, outcome, collected)
         if others is None:
             return 1
         for other in others:
-            _hand(other, self.key, outcome)
+            _hand(other, self.key, outcome, collected)
         return 1 + len(others)
 
     def note_lap(self, asked_at: float, sealed_at: float, over_at: float) -> None:
@@ -97,9 +103,14 @@ class OpenKey(Generic[KeyT, AnswerT]):
         self.laps.append((asked_at, sealed_at, over_at))
 
 
-def _hand(waiter: Waiter[AnswerT, KeyT], key: KeyT, outcome: AnswerT | StatusLookupError | None) -> None:
+def _hand(
+    waiter: Waiter[AnswerT, KeyT],
+    key: KeyT,
+    outcome: AnswerT | StatusLookupError | None,
+    collected: Collected[KeyT, AnswerT],
+) -> None:
     if not isinstance(waiter, asyncio.Future):
-        waiter.settle(key, outcome)
+        collected[waiter].append((key, outcome))
     elif waiter.done():
         pass
     elif isinstance(outcome, StatusLookupError):
@@ -137,6 +148,15 @@ class Lane(Generic[KeyT, AnswerT]):
             self._queue.append(open_key)
         open_key.is_queued = True
         self.length += 1
+        if self._turns is not None:
+            self._turns[self] = None
+
+    def extend(self, open_keys: Sequence[OpenKey[KeyT, AnswerT]]) -> None:
+        """Queue the keys, at least one, after all others."""
+        self._queue.extend(open_keys)
+        for open_key in open_keys:
+            open_key.is_queued = True
+        self.length += len(open_keys)
         if self._turns is not None:
             self._turns[self] = None
 

@@ -1,12 +1,12 @@
 """Which keys are open, and who waits for them: one question for equal keys."""
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Generic
 
 from .._model import AnswerT, KeyT
 from ..errors import StatusLookupError
-from .lanes import Batch, Lane, Lanes, OpenKey, Waiter
+from .lanes import Batch, Collected, Collector, Lane, Lanes, OpenKey, Waiter
 
 _MOST_WOKEN_A_TURN: Final = 200
 
@@ -52,6 +52,22 @@ class OpenKeys(Generic[KeyT, AnswerT]):
         if open_key.add(waiter, lane) or (lane is self._lanes.first and open_key.lane is not lane):
             self._lanes.move(open_key, lane)
 
+    def join_all(
+        self, keys: Iterable[KeyT], collector: Collector[KeyT, AnswerT], lane: Lane[KeyT, AnswerT]
+    ) -> None:
+        """Let a call for many wait for the keys, in its own lane."""
+        is_open = self._open
+        new: list[OpenKey[KeyT, AnswerT]] = []
+        for key in keys:
+            if key in is_open:
+                self.join(key, collector, lane)
+            else:
+                open_key = is_open[key] = OpenKey(key, lane, collector)
+                new.append(open_key)
+        if new:
+            lane.extend(new)
+            self._lanes.queued += len(new)
+
     def leave(self, key: KeyT, waiter: Waiter[AnswerT, KeyT]) -> Batch[KeyT, AnswerT] | None:
         """Forget the waiter, and the key too if nobody else waits for it and it is not in flight.
 
@@ -94,6 +110,7 @@ class OpenKeys(Generic[KeyT, AnswerT]):
     def _hand_out(self) -> None:
         settled, is_open = self._settled, self._open
         woken = 0
+        collected: Collected[KeyT, AnswerT] = defaultdict(list)
         try:
             while settled and woken < _MOST_WOKEN_A_TURN:
                 open_key, outcome = settled.popleft()
@@ -101,8 +118,9 @@ class OpenKeys(Generic[KeyT, AnswerT]):
                 # After ``close`` the key may have been asked for anew, by an open key of its own.
                 if is_open.get(key) is open_key:
                     del is_open[key]
-                    woken += open_key.settle(outcome)
+                    woken += open_key.settle(outcome, collected)
         finally:
+            _hand_over(collected)
             if settled:
                 self._call_soon(self._hand_out)
 
@@ -131,10 +149,12 @@ class OpenKeys(Generic[KeyT, AnswerT]):
 
     def settle_queued(self, error: StatusLookupError) -> None:
         """Settle every key that is not in flight with the error."""
+        collected: Collected[KeyT, AnswerT] = defaultdict(list)
         for open_key in [open_key for open_key in self._open.values() if open_key.batch is None]:
             self._lanes.drop(open_key)
             del self._open[open_key.key]
-            open_key.settle(error)
+            open_key.settle(error, collected)
+        _hand_over(collected)
 
     def close(self, error: StatusLookupError) -> None:
         """Settle every key with the error."""
@@ -142,5 +162,12 @@ class OpenKeys(Generic[KeyT, AnswerT]):
         self._open.clear()
         self._settled.clear()
         self._lanes.clear()
+        collected: Collected[KeyT, AnswerT] = defaultdict(list)
         for open_key in open_keys:
-            open_key.settle(error)
+            open_key.settle(error, collected)
+        _hand_over(collected)
+
+
+def _hand_over(collected: Collected[KeyT, AnswerT]) -> None:
+    for collector, outcomes in collected.items():
+        collector.settle(outcomes)

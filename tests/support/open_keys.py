@@ -1,6 +1,6 @@
 """Open keys and their lanes without a dispatcher, and who waits for them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from statuslookup import StatusLookupError
@@ -44,8 +44,8 @@ class Recorder:
     def __init__(self) -> None:
         self.outcomes: list[tuple[int, Outcome]] = []
 
-    def settle(self, key: int, outcome: Outcome) -> None:
-        self.outcomes.append((key, outcome))
+    def settle(self, outcomes: Sequence[tuple[int, Outcome]]) -> None:
+        self.outcomes += outcomes
 
 
 def fill(open_keys: Keys, lane: Lane[int, str], keys: Iterable[int]) -> Recorder:
