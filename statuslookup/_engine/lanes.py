@@ -77,9 +77,7 @@ class OpenKey(Generic[KeyT, AnswerT]):
         self.waiter, lane = self._others.popitem()
         return lane
 
-    def settle(
-        self, outcome: AnswerT | StatusLookupError | None, collected: Collected[KeyT, AnswerT]
-    ) -> int:
+    def settle(self, outcome: AnswerT | StatusLookupError | None, collected: Collected[KeyT, AnswerT]) -> int:
         """Hand the outcome to all who wait, or have it collected for them, and count them."""
         waiter, others = self.waiter, self._others
         # Waiters and batches lead back here: without a cycle, nothing waits for the garbage collector.

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import attrs
 
-from ..._model import DeliveryState, MessageStatus
+from ..._model import DeliveryState, MessageStatus, draft_of
 from ..fields import date, integer, reader, required, text
 
 _STATE_BY_CODE = {
@@ -36,21 +36,12 @@ FIELDS: dict[str, type[int | str]] = {
 """What each item has, and of which type; besides ``customId``, a text or null."""
 _fields_of = itemgetter(*FIELDS)
 _moment = datetime.fromisoformat
-_new = object.__new__
+_new, _Draft = object.__new__, draft_of(MessageStatus)
 
 
 def read(item: Any) -> MessageStatus:
     """Return the status that an item of SMSFire's JSON is, or say in a ``ValueError`` why it is none."""
     return read_documented(item) or read_carefully(item)
-
-
-class _Draft(MessageStatus):
-    """A status that is filled in field by field; as a frozen one it would take twice as long to make."""
-
-    __slots__ = ()
-    __setattr__ = object.__setattr__
-    # Without this one, too, Python takes the slow way to every field.
-    __delattr__ = object.__delattr__
 
 
 def read_documented(item: Any) -> MessageStatus | None:
@@ -94,7 +85,7 @@ def documented(
         return None
     if changed_at.tzinfo is None or sent_at.tzinfo is None:
         return None
-    draft: Any = _new(_Draft)
+    draft = _new(_Draft)
     draft.id, draft.custom_id, draft.instance_token, draft.message_type = id, custom_id, token, kind
     draft.country, draft.phone, draft.status_code, draft.status_name = country, phone, code, name
     draft.status_date, draft.sent_date, draft.state, draft.problems = changed_at, sent_at, state, ()
