@@ -103,7 +103,8 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         self._waits_since = now
         if self._lingers:
             self.frozen_by = None
-        if is_full and self._lingers:
+        # Who asks in this turn of the loop goes along in any case, because a task begins in the next one.
+        if self._lingers and (is_full or not self._linger):
             self._ask()
         else:
             self._set(timer=self._clock.call_later(self._linger if self._lingers else pause, self._ask))

@@ -242,3 +242,14 @@ async def test_a_request_that_was_sent_is_ended_if_nobody_waits() -> None:
         await ticks()
         assert other_tasks() == set()
     assert (server.answered, server.requests) == (0, 1)
+
+
+async def test_without_linger_lookups_of_one_turn_go_together_in_the_next() -> None:
+    server = FakeServer()
+    async with client_of(server, Tens(max_batch=10), limiter=FakeLimiter()) as client:
+        lookups = [asyncio.ensure_future(client.get(key)) for key in (1, 2)]
+        await asyncio.sleep(0)
+        assert client.stats().queued == 2
+        await asyncio.sleep(0)
+        assert (client.stats().in_flight, server.batches) == (2, [[1, 2]])
+        await asyncio.gather(*lookups)
