@@ -1,9 +1,12 @@
 """Who waits for which key, and which keys go next: open keys and lanes, by example."""
 
 import sys
+from collections.abc import Sequence
+
+import pytest
 
 from statuslookup import ClosedError
-from tests.support.open_keys import Keys, Recorder, fill
+from tests.support.open_keys import Keys, Outcome, Recorder, fill
 
 
 def test_first_come_first_served() -> None:
@@ -141,6 +144,48 @@ def test_a_key_that_moved_up_in_flight_is_asked_again_in_the_first_lane() -> Non
     open_keys.put_back(batch)
     assert open_keys.seal(1).keys() == [11]
     assert open_keys.seal(9).keys() == [10, 12]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_who_joins_for_many_keys_at_once_joins_as_if_for_one_after_another(at_once: bool) -> None:
+    open_keys, waiter = Keys(), Recorder()
+    lane = open_keys.open_lane(int)
+    fill(open_keys, open_keys.first, [1])
+    gone = fill(open_keys, open_keys.first, [2, 3])
+    flying = open_keys.seal(3)
+    open_keys.leave(2, gone)
+    first = fill(open_keys, open_keys.first, [4])
+    other = fill(open_keys, open_keys.open_lane(int), [5])
+    if at_once:
+        open_keys.join_all([1, 2, 4, 5, 6, 7, 6], waiter, lane)
+    else:
+        for key in [1, 2, 4, 5, 6, 7, 6]:
+            open_keys.join(key, waiter, lane)
+    assert (open_keys.counts, open_keys.open.coalesced, lane.length) == ((4, 3), 5, 2)
+    open_keys.put_back(flying)
+    assert [open_key.key for open_key in lane.queued()] == [2, 6, 7]
+    batch = open_keys.seal(9)
+    assert sorted(batch.keys()) == list(range(1, 8))
+    error = ClosedError("x")
+    open_keys.settle(batch, {key: error if key == 7 else f"of {key}" for key in batch.keys()})  # noqa: SIM118 # a method, not a dict's
+    told = dict(waiter.outcomes)
+    assert told == {1: "of 1", 2: "of 2", 4: "of 4", 5: "of 5", 6: "of 6", 7: error}
+    assert (first.outcomes, other.outcomes) == ([(4, "of 4")], [(5, "of 5")])
+    assert open_keys.counts == (0, 0)
+
+
+def test_a_call_for_many_keys_has_the_outcomes_of_a_reply_at_once() -> None:
+    open_keys = Keys()
+    lane = open_keys.open_lane(int)
+    calls: list[list[int]] = []
+
+    class Counted(Recorder):
+        def settle(self, outcomes: Sequence[tuple[int, Outcome]]) -> None:
+            calls.append([key for key, _ in outcomes])
+
+    open_keys.join_all([1, 2, 3], Counted(), lane)
+    open_keys.settle(open_keys.seal(9), {1: "a", 2: None, 3: "c"})
+    assert calls == [[1, 2, 3]]
 
 
 def test_the_last_one_who_leaves_takes_the_queued_key_along() -> None:

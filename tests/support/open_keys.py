@@ -22,6 +22,7 @@ class Keys:
         self.close_lane = self.lanes.close_lane
         self.seal = self.lanes.seal
         self.join = self.open.join
+        self.join_all = self.open.join_all
         self.leave = self.open.leave
         self.close = self.open.close
 
