@@ -20,7 +20,7 @@ from statuslookup import (
     Receipt,
     StatusStatistic,
 )
-from statuslookup._model import checked_rate_limit
+from statuslookup._model import checked_rate_limit, draft_of
 from tests.support.refusals import not_refused, refusal
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
@@ -150,6 +150,18 @@ def test_an_outcome_is_a_key_and_its_status_or_its_error() -> None:
     assert Outcome(1, error=error).error is error
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         outcome.status = STATUS  # type: ignore[misc] # the mistake under test
+
+
+def test_a_draft_becomes_a_value_like_any_other() -> None:
+    draft = object.__new__(draft_of(Outcome))
+    draft.key, draft.status, draft.error = 1, STATUS, None
+    draft.__class__ = Outcome
+    assert (draft, repr(draft), hash(draft)) == (one := Outcome(1, STATUS), repr(one), hash(one))
+    assert pickle.loads(pickle.dumps(draft)) == one  # noqa: S301 # our own
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        draft.key = 2
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        del draft.key
 
 
 # --- StatusStatistic ------------------------------------------------------------------------------

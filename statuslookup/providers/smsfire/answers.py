@@ -84,7 +84,7 @@ class Answers:
             if not (self._has_names or is_nameless):
                 # What nearly every item comes to.
                 return
-        # It is equal to a CustomId, whatever it holds.
+        # A plain text finds the CustomId that is equal to it.
         custom_id: Any = status.custom_id
         if custom_id is not None and custom_id in outcomes:
             if outcomes[custom_id] is None:
