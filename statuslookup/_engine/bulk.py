@@ -72,15 +72,16 @@ async def _feed(bulk: "BulkLookup[KeyT, AnswerT]", keys: AsyncIterable[KeyT]) ->
     return True
 
 
-class _Portion:
+class _Portion(Generic[KeyT]):
     """Keys that were added at once, so that they share a deadline."""
 
-    __slots__ = ("deadline", "left")
+    __slots__ = ("deadline", "keys", "left")
 
     def __init__(self) -> None:
+        self.keys: list[KeyT] = []
         self.left = 0
         """How many of them are open."""
-        self.deadline: Deadline[_Portion, None] | None = None
+        self.deadline: Deadline[_Portion[KeyT], None] | None = None
 
     def drop(self) -> None:
         """Forget one of the keys; without any, nothing waits for the deadline."""
@@ -95,9 +96,9 @@ class BulkLookup(Generic[KeyT, AnswerT]):
     def __init__(self, engine: Engine[KeyT, AnswerT], timeout: float | None) -> None:
         self._engine = engine
         self._timeout = timeout
-        self._deadlines: Deadlines[_Portion, None] = engine.new_deadlines(self._expire)
+        self._deadlines: Deadlines[_Portion[KeyT], None] = engine.new_deadlines(self._expire)
         self._lane = engine.open_lane(self.notify)
-        self._open: dict[KeyT, _Portion] = {}
+        self._open: dict[KeyT, _Portion[KeyT]] = {}
         self._repeats: Counter[KeyT] = Counter()
         self._owed = 0
         """How many keys were added whose outcome was not taken yet."""
@@ -127,8 +128,8 @@ class BulkLookup(Generic[KeyT, AnswerT]):
         """Queue keys, whose deadline counts from here; one that is open already shares that one's outcome."""
         self._engine.lookups += len(keys)
         self._owed += len(keys)
-        portion = _Portion()
-        new: list[KeyT] = []
+        portion: _Portion[KeyT] = _Portion()
+        new = portion.keys
         for key in keys:
             if key in self._open:
                 self._repeats[key] += 1
@@ -174,11 +175,14 @@ class BulkLookup(Generic[KeyT, AnswerT]):
             self.notify()
         return outcomes
 
-    def _expire(self, waiting: dict["_Portion", None], timeout: float) -> None:
-        for key in [key for key, portion in self._open.items() if portion in waiting]:
-            error = self._engine.too_late(key, timeout)
-            self._engine.leave(key, self)
-            self.settle([(key, error)])
+    def _expire(self, waiting: dict[_Portion[KeyT], None], timeout: float) -> None:
+        for portion in waiting:
+            for key in portion.keys:
+                # One that was answered may have been added anew, with a deadline of its own.
+                if self._open.get(key) is portion:
+                    error = self._engine.too_late(key, timeout)
+                    self._engine.leave(key, self)
+                    self.settle([(key, error)])
 
     def close(self) -> None:
         """Withdraw what is open."""
