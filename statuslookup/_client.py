@@ -107,6 +107,16 @@ class StatusClient(Generic[KeyT, AnswerT]):
         state = "closed" if self._is_closed else "unused" if self._engine is None else "open"
         return f"<StatusClient {state} {self._provider!r} {self.stats()}>"
 
+    @property
+    def provider(self) -> Provider[KeyT, AnswerT]:
+        """The provider that is asked."""
+        return self._provider
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client was closed: from then on, every call is a ``ClosedError``."""
+        return self._is_closed
+
     async def get(self, key: KeyT, *, timeout: _Timeout = "client") -> AnswerT | None:
         """Return the status of one message, or ``None`` if the provider does not know it.
 

@@ -39,7 +39,7 @@ class Following(Generic[KeyT, AnswerT]):
         wall_clock: Callable[[], float],
     ) -> None:
         self._client = client
-        self.provider = _trackable(client._provider)
+        self.provider = _trackable(client.provider)
         self._give_up = schedule.give_up
         self._store = store
         self._clock = clock
@@ -95,7 +95,7 @@ class Following(Generic[KeyT, AnswerT]):
     def _check_open(self) -> None:
         if self.is_closed:
             raise ClosedError("the tracker is closed; make a new one")
-        if self._client._is_closed:
+        if self._client.is_closed:
             raise ClosedError("the tracker's client is closed; close the tracker first, and then the client")
 
     # Opening and closing.

@@ -57,11 +57,13 @@ async def test_opened_in_one_task_used_in_many_closed_in_another_twice() -> None
     stats = client.stats()
     assert stats.in_flight
     assert stats.queued
+    assert not client.is_closed
     async with asyncio.timeout(20):
         await asyncio.gather(asyncio.create_task(client.aclose()), asyncio.create_task(client.aclose()))
         ends = await asyncio.gather(*lookups, bulk, return_exceptions=True)
     assert [type(end) for end in ends] == [ClosedError] * 21
     assert len({id(end) for end in ends}) == 21
+    assert client.is_closed
     await client.aclose()
     await ticks()
     assert other_tasks() == set()
