@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import importlib
 import json
 import os
 import subprocess
@@ -12,17 +11,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aiogram import Bot
-from aiogram.types import Message
 from telegram.error import InvalidToken
 from telegram.ext import Application
 from telegram.request import BaseRequest, RequestData
 
-from examples import aiogram_bot, python_telegram_bot, test_bot
+from examples import python_telegram_bot, test_bot
 from statuslookup import ClosedError, DeliveryState, StatusClient
 from statuslookup.sandbox import Sandbox
 from tests.support.discord_server import DiscordServer, serving
-from tests.support.telegram import Session, Telegram, press_ctrl_c
+from tests.support.telegram import Telegram, press_ctrl_c
 
 with warnings.catch_warnings():
     # discord.py imports it for voice, which the recipe does not use.
@@ -81,15 +78,16 @@ async def is_closed(client: StatusClient[Any, Any]) -> bool:
 
 def run_aiogram(telegram: Telegram) -> StatusClient[Any, Any]:
     """Run the recipe as its last line does, and return the client that it gave to its handlers."""
-    bot = importlib.reload(aiogram_bot)  # a router serves one dispatcher in its life
+    from examples import aiogram_bot
+    from tests.support.aiogram_bots import run
+
     clients: list[StatusClient[Any, Any]] = []
 
-    async def remember(handler: Any, message: Message, data: dict[str, Any]) -> Any:
+    async def remember(handler: Any, message: Any, data: dict[str, Any]) -> Any:
         clients.append(data["statuses"])
         return await handler(message, data)
 
-    bot.router.message.middleware(remember)
-    asyncio.run(bot.main(Bot("42:TELEGRAM", session=Session(telegram))))
+    run(aiogram_bot, telegram, lambda bot: bot.router.message.middleware(remember))
     (client,) = set(clients)
     return client
 

@@ -1,7 +1,6 @@
 """The recipes that track messages keep what they promise, with the real frameworks and a campaign."""
 
 import asyncio
-import importlib
 import logging
 import signal
 import sqlite3
@@ -12,17 +11,15 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import httpx
 import pytest
-from aiogram import Bot
 
-from examples import tracker_bot, tracker_fastapi, tracker_restart
+from examples import tracker_fastapi, tracker_restart
 from statuslookup import CustomId, DeliveryState, SMSFire, StatusClient, StatusTracker
 from statuslookup.sandbox import Campaign, DeliveryCurve, Mishaps, Sandbox
 from tests.support.serving import served
-from tests.support.telegram import Session, Telegram
+from tests.support.telegram import Telegram
 
 SECRET = "a-secret-that-nobody-guesses"
 FAST = DeliveryCurve(delivered=((1.0, (0.5, 8.0)),), fail=0, expire=0, expire_early=0, stay_sent=0)
@@ -117,9 +114,11 @@ async def test_fastapi_looks_up_after_a_restart_what_webhooks_lost(sandbox: Sand
 # --- aiogram --------------------------------------------------------------------------------------
 
 
-def run_bot(telegram: Telegram) -> None:
-    bot = importlib.reload(tracker_bot)  # a router serves one dispatcher in its life
-    asyncio.run(bot.main(Bot("42:TELEGRAM", session=Session(telegram))))
+def run_bot(telegram: Telegram, **changes: float) -> None:
+    from examples import tracker_bot
+    from tests.support.aiogram_bots import run
+
+    run(tracker_bot, telegram, lambda bot: vars(bot).update(changes))
 
 
 def test_the_bot_says_when_a_message_was_read(sandbox: Sandbox) -> None:
@@ -136,20 +135,10 @@ def test_the_bot_says_when_a_message_was_read(sandbox: Sandbox) -> None:
     assert sandbox.requests <= 2
 
 
-def test_the_bot_says_so_when_a_message_is_not_read_for_long(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_bot_says_so_when_a_message_is_not_read_for_long(sandbox: Sandbox) -> None:
     sandbox.add_message(1, custom_id="firezap0001", state=DELIVERED)
-    reload = importlib.reload
-
-    def hurried(module: Any) -> Any:
-        bot = reload(module)
-        monkeypatch.setattr(bot, "LONGEST_WAIT", 1.0)
-        return bot
-
-    monkeypatch.setattr(importlib, "reload", hurried)
     telegram = Telegram(["firezap0001"], command="read", count=2)
-    run_bot(telegram)
+    run_bot(telegram, LONGEST_WAIT=1.0)
     assert telegram.answers == {"firezap0001": "firezap0001 was not read in a day. It is DELIVERED."}
 
 

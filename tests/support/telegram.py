@@ -1,17 +1,10 @@
 """Telegram, as a bot under aiogram or python-telegram-bot sees it, without the network."""
 
 import asyncio
-import json
 import signal
 import threading
-from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
-
-from aiogram import Bot
-from aiogram.client.session.base import BaseSession
-from aiogram.methods import TelegramMethod
-from aiogram.methods.base import TelegramType
 
 
 def press_ctrl_c() -> None:
@@ -75,26 +68,3 @@ class Telegram:
             "text": text,
             "entities": [command],
         }
-
-
-class Session(BaseSession):
-    """aiogram's way to Telegram."""
-
-    def __init__(self, telegram: Telegram) -> None:
-        super().__init__()
-        self.telegram = telegram
-
-    async def make_request(
-        self, bot: Bot, method: TelegramMethod[TelegramType], timeout: int | None = None
-    ) -> TelegramType:
-        parameters = method.model_dump(include={"chat_id", "text"})
-        result = await self.telegram.call(method.__api_method__, parameters)
-        content = json.dumps({"ok": True, "result": result})
-        return self.check_response(bot, method, 200, content).result  # type: ignore[return-value] # is ok
-
-    async def close(self) -> None:
-        self.telegram.calls.append("close")
-
-    async def stream_content(self, *args: Any, **options: Any) -> AsyncGenerator[bytes, None]:
-        raise NotImplementedError
-        yield b""
