@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,7 +63,18 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.numprocesses = 0
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes share the tests, where the command line does not say it.
+
+    Most tests wait for processes, sockets and rate limits, about twice as long as they compute: three for
+    each core keep it busy. On a machine of many cores the longest test is what takes the time.
+    """
+    cores = os.cpu_count() or 1
+    return min(3 * cores, cores + 8)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: takes some seconds, so it is begun first")
     config.addinivalue_line("markers", "virtual_time: run on a loop whose clock jumps")
     config.addinivalue_line("markers", "every_loop: run on asyncio, eager tasks and uvloop")
 
@@ -78,6 +90,25 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     # The processes that share the tests must agree on the names, and a compressed body holds its time.
     return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let every process begin with its share of the long tests, so that none is alone at the end.
+
+    pytest-xdist first gives each a stretch of the list, all equally long, or one less at the beginning.
+    """
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = iter([item for item in items if not item.get_closest_marker("long")])
+    processes: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    rest = len(items)
+    items.clear()
+    for process in range(processes):
+        length = rest // (processes - process)
+        rest -= length
+        share = long[process::processes]
+        items += share
+        items += islice(others, max(0, length - len(share)))
 
 
 def pytest_collection_finish() -> None:

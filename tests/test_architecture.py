@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,7 @@ def part_of(module: tuple[str, ...]) -> str:
     return module[0] if module else "__init__"
 
 
+@cache
 def imports(path: Path) -> tuple[set[tuple[str, ...]], set[str]]:
     """Return the modules of the package and the foreign packages that a file imports, wherever in it."""
     own: set[tuple[str, ...]] = set()

@@ -179,6 +179,7 @@ def test_failures_in_a_row_are_counted_where_keys_come_one_by_one() -> None:
 
 
 @needs_signals
+@pytest.mark.long
 def test_a_check_that_is_stopped_for_longer_than_its_timeout_loses_no_row(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     (tmp_path / "in").write_text(ids(3000))

@@ -32,6 +32,7 @@ def served() -> Iterator[str]:
         ("out.tsv", "|", "\r", "cp1252"),
     ],
 )
+@pytest.mark.long
 def test_a_check_killed_at_random_moments_ends_with_the_same_file(
     served: str, tmp_path: Path, name: str, delimiter: str, end: str, encoding: str
 ) -> None:

@@ -97,6 +97,7 @@ def test_stories_take_no_longer_than_the_campaign(messages: int, stories: int) -
     assert stories - 1 <= (requests_to_smsfire - 1) / 2
 
 
+@pytest.mark.long
 def test_the_default_size_takes_thirteen_seconds_and_no_rejection() -> None:
     exit_code, tables, errors = demo()
     assert exit_code == 0, errors

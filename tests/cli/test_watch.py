@@ -55,6 +55,7 @@ def test_every_change_is_a_line_and_all_that_is_over_ends_it(played: tuple[Sandb
     assert played[0].requests == 1
 
 
+@pytest.mark.long
 def test_a_change_meanwhile_is_a_line_of_its_own(played: tuple[Sandbox, str]) -> None:
     sandbox, url = played
     sandbox.add_message(4, state=SENT)
@@ -70,6 +71,7 @@ def test_a_change_meanwhile_is_a_line_of_its_own(played: tuple[Sandbox, str]) ->
 
 
 @pytest.mark.parametrize(("until", "ends"), [("sent", [True]), ("delivered", [False, True])])
+@pytest.mark.long
 def test_until_says_what_is_enough(until: str, ends: list[bool], played: tuple[Sandbox, str]) -> None:
     sandbox, url = played
     sandbox.add_message(4, state=SENT)
@@ -82,6 +84,7 @@ def test_until_says_what_is_enough(until: str, ends: list[bool], played: tuple[S
     assert ("Given up" in result.stderr) == (until == "delivered")
 
 
+@pytest.mark.long
 def test_an_unknown_message_is_over_after_its_grace(played: tuple[Sandbox, str]) -> None:
     result = watch(played[1], "-", "--first", "0.5", "--grace", "1", input="99\ncustom:c99\n1\n")
     assert result.exit_code == 1, result.output

@@ -127,6 +127,7 @@ def _asks_the_sandbox(
 
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=name_of)
 @pytest.mark.usefixtures("_asks_the_sandbox")
+@pytest.mark.long
 def test_the_python_of_a_page_runs(
     page: Path, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ async def ask(base_url: str, ids: Sequence[int]) -> list[Any]:
     return await asyncio.gather(*map(one, ids))
 
 
+@pytest.mark.long
 def test_fastapi_with_four_workers(sandbox: Sandbox, redis: RedisServer, tmp_path: Path) -> None:
     """``fleet_fastapi`` is one client, however many workers it has."""
     port, log = free_port(), tmp_path / "log"
@@ -131,6 +132,7 @@ def test_fastapi_with_four_workers(sandbox: Sandbox, redis: RedisServer, tmp_pat
     tuple(map(int, redis_version.split(".")[:2])) < (6, 1),
     reason="Celery's own way to Redis needs redis-py 6.1",
 )
+@pytest.mark.long
 def test_celery_with_three_processes(
     sandbox: Sandbox, redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

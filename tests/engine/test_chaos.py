@@ -212,17 +212,20 @@ def print_table(
         print(violation)
 
 
+@pytest.mark.long
 async def test_chaos(lookups: int) -> None:
     """Without a limit: up to four requests are under way, and fail in any order."""
     await run(lookups, None, coroutines=4000)
 
 
 @pytest.mark.every_loop
+@pytest.mark.long
 async def test_chaos_within_a_rate_limit(lookups: int) -> None:
     """Through the token bucket, one at a time; the 429s take its rate down to a thousand a second."""
     await run(lookups, RateLimit(1280, per=0.02), coroutines=1000)
 
 
+@pytest.mark.long
 async def test_closing_under_fire() -> None:
     """Closed in the middle, whatever is under way: every lookup ends at once, and no connection is left."""
     server = ChaosServer(messages=2 * WINDOW, seed=SEED)

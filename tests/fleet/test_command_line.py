@@ -80,6 +80,7 @@ def test_off_means_alone(url: str) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
 
 
+@pytest.mark.long
 def test_two_checks_share_one_limit(server: RedisServer, strict: "tuple[Sandbox, str]") -> None:
     """Each alone would send at the full rate, and both together be rejected."""
     sandbox, url = strict

@@ -42,6 +42,7 @@ def assert_all_well(findings: list[Findings], sandbox: Sandbox) -> list[float]:
     return [seconds for each in findings for seconds in each.latencies]
 
 
+@pytest.mark.long
 def test_several_processes_are_as_good_as_one(server: RedisServer, chaos: float) -> None:
     """One alone has half of its lookups after 0.32 s, and nearly all after 0.61 s."""
     seconds = 4 * chaos
@@ -63,6 +64,7 @@ def test_several_processes_are_as_good_as_one(server: RedisServer, chaos: float)
         assert sandbox.keys / sandbox.requests > 10
 
 
+@pytest.mark.long
 def test_a_holder_that_is_killed_in_flight_holds_up_the_others_for_a_lease(
     server: RedisServer, chaos: float
 ) -> None:
@@ -82,6 +84,7 @@ def test_a_holder_that_is_killed_in_flight_holds_up_the_others_for_a_lease(
     assert max(latencies) < 3.3 + 2.0
 
 
+@pytest.mark.long
 def test_under_all_faults_at_once_nothing_is_wrong_and_nothing_is_lost(chaos: float) -> None:
     result = soak(9 * chaos, processes=4, pause=2.0, seed=3)
     forgot = result.faults["FLUSHALL"] + result.faults["restart Redis"]

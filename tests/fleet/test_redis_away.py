@@ -77,6 +77,7 @@ async def test_a_user_without_rights_is_told_so(strict: Strict, new_server: NewS
             assert "rights" in str(error)
 
 
+@pytest.mark.long
 async def test_a_redis_that_restarts_empty_is_found_again(strict: Strict, new_server: NewServer) -> None:
     sandbox, url = strict
     with new_server() as server:

@@ -33,6 +33,7 @@ def test_lookups_one_by_one_wait_for_one_slot(rate: float, counting: Counting) -
 
 
 @pytest.mark.parametrize("counting", get_args(Counting))
+@pytest.mark.long
 async def test_lookups_over_a_socket(counting: Counting) -> None:
     sandbox = Sandbox(latency=LATENCY, counting=counting)
     for id in range(1, AT_ONCE + 1):
