@@ -29,8 +29,9 @@ async def test_without_redis_nothing_is_sent_and_a_lookup_ends_at_its_deadline(s
     async with Clients("redis://user:canary@127.0.0.1:1/2", url) as fleet:
         client = await fleet.smsfire()
         began_at = time.monotonic()
-        errors = [await error_of(client.get(1, timeout=0.5)), await error_of(client.get(2, timeout=0.2))]
-        assert 0.6 < time.monotonic() - began_at < 2.0
+        # Long enough to be refused a connection on a busy machine, for that is what the error then says.
+        errors = [await error_of(client.get(1, timeout=1.5)), await error_of(client.get(2, timeout=1.0))]
+        assert 2.4 < time.monotonic() - began_at < 8.0
         for error in errors:
             assert isinstance(error, FleetError)
             assert (error.is_transient, error.ends_all) == (True, False)
