@@ -84,7 +84,8 @@ async def test_a_client_that_closes_waits_for_its_request_for_others(redis_url: 
 
 async def test_the_lookups_of_who_closes_end_and_leave_the_queue(redis_url: str, strict: Strict) -> None:
     sandbox, url = strict
-    async with Clients(redis_url, url) as fleet:
+    # The turn after the first is 2 s away, so that also a busy machine closes before it.
+    async with Clients(redis_url, url, rate_limit=RateLimit(1, per=2.0)) as fleet:
         one, two = await fleet.several(2)
         await one.get(1)
         lookups = [asyncio.create_task(two.get(key)) for key in range(10, 60)]

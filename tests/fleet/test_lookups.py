@@ -114,7 +114,8 @@ async def test_a_get_goes_before_another_clients_long_list(redis_url: str, stric
         await warm([one, two])
         stream = asyncio.create_task(one.get_many(range(1, 1601)))
         await asyncio.sleep(0.2)
-        assert await timed(two.get(2000)) < 1.5
+        # The whole list takes more than 4 s.
+        assert await timed(two.get(2000)) < 3.0
         assert not stream.done()
         stream.cancel()
         await asyncio.wait([stream])
