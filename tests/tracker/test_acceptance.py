@@ -22,6 +22,7 @@ ENDS = {DELIVERED, DeliveryState.REJECTED, DeliveryState.UNDELIVERED, EXPIRED}
 
 @pytest.mark.usefixtures("no_noise")
 @pytest.mark.long
+@pytest.mark.timeout(600)  # it is ten seconds of a processor, which a busy machine may not have for long
 async def test_every_message_is_known_right_and_soon(capsys: pytest.CaptureFixture[str]) -> None:
     random = Random(15)
     sandbox = Sandbox(latency=0.1)

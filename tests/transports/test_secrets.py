@@ -106,7 +106,7 @@ async def test_every_answer_keeps_the_secret(case: Case, path: str, watch: Watch
 @BOTH
 async def test_a_429_keeps_the_secret(case: Case, watch: Watch) -> None:
     with Server(answering(429)) as server:
-        end = await end_of(case, server.url, watch, timeout=0.2)
+        end = await end_of(case, server.url, watch, timeout=1.0)
     assert type(end) is RateLimitedError
 
 
