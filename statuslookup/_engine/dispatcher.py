@@ -304,7 +304,8 @@ class Dispatcher(Generic[KeyT, AnswerT]):
     def stop(self, *, at_once: bool) -> set[asyncio.Task[None]]:
         """Ask for no grant any more, end what is under way, and return the tasks of that.
 
-        What connects is ended when it has connected, or ``at_once`` where the whole pool is closed.
+        What connects is ended when it has connected, or ``at_once`` where the whole pool is closed. What
+        closes its response does so first.
         """
         self._stop_asking()
         for task in self._runs:
@@ -312,9 +313,11 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         return set(self._runs)
 
     def _end_run(self, task: asyncio.Task[None], *, at_once: bool = False) -> None:
-        """Cancel a task, but not while it connects: httpx's pool would lose that connection's place."""
+        """Cancel a task, but not while httpx's pool would lose a connection's place."""
         progress = self._runs[task].progress
-        if progress.is_connecting and not at_once:
+        if progress.is_closing:
+            progress.when_closed = partial(self._cancel, task)
+        elif progress.is_connecting and not at_once:
             progress.when_connected = partial(self._cancel, task)
         else:
             self._cancel(task)

@@ -13,7 +13,7 @@ _READ_WITHIN: Final = 60.0
 
 @define(eq=False)
 class Progress:
-    """Tells whether a request is connecting: then it must not be cancelled.
+    """Tells whether a request is connecting, or its response is closing: then it must not be cancelled.
 
     httpx's pool would lose that connection's place for good. A transport that tells no steps never connects.
     """
@@ -24,6 +24,10 @@ class Progress:
     """Whether a connection was made for the request."""
     when_connected: Callable[[], object] | None = None
     """Called once, in the request's task, when it connects no more; not if the connection fails."""
+    is_closing: bool = False
+    """Whether the response is being closed at this moment."""
+    when_closed: Callable[[], object] | None = None
+    """Called once, in the request's task, when the response is closed."""
 
     def _goes_on(self) -> None:
         if not self.is_connecting:
@@ -32,6 +36,17 @@ class Progress:
         call, self.when_connected = self.when_connected, None
         if call is not None:
             call()
+
+    async def close(self, response: Any) -> None:
+        """Close the response of the request."""
+        self.is_closing = True
+        try:
+            await response.aclose()
+        finally:
+            self.is_closing = False
+            call, self.when_closed = self.when_closed, None
+            if call is not None:
+                call()
 
 
 class Steps:

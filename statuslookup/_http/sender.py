@@ -46,7 +46,7 @@ class Sender:
     async def send(self, request: Request, progress: Progress) -> Response:
         """Return the provider's answer, whatever its status, or raise a ``ProviderError`` if it has none.
 
-        It must not be cancelled while ``progress.is_connecting``.
+        It must not be cancelled while ``progress.is_connecting`` or ``progress.is_closing``.
         """
         scrub_logs(self._secret)
         try:
@@ -77,7 +77,7 @@ class Sender:
             async with steps.timeout:
                 response = await self._begin(request, steps)
                 steps.has_begun()
-                content = await self._content(response, request.most_bytes)
+                content = await self._content(response, request.most_bytes, progress)
         except TimeoutError:
             if (what := steps.what_took_too_long()) is None:
                 raise
@@ -121,7 +121,7 @@ class Sender:
     def _with_secret(self, text: str) -> str:
         return text.replace(PLACEHOLDER, self._secret.reveal())
 
-    async def _content(self, response: Any, most_bytes: int) -> bytes:
+    async def _content(self, response: Any, most_bytes: int, progress: Progress) -> bytes:
         try:
             return await read_body(response, self._provider, most_bytes)
         except Exception:
@@ -130,7 +130,7 @@ class Sender:
             # The status says what happened, whatever became of the words.
             return b""
         finally:
-            await response.aclose()
+            await progress.close(response)
 
     async def aclose(self) -> None:
         """Close the transport if it was made here; it may be closed again."""

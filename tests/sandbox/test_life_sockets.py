@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -135,6 +136,27 @@ async def test_closing_twice_at_a_time_takes_no_place_of_a_transport_that_was_le
     await closing
     with pytest.raises(ClosedError):
         await lookup
+    async with StatusClient(SMSFire("sandbox", base_url=url, rate_limit=None), transport=transport) as other:
+        assert await other.get(2, timeout=10) is not None
+    await transport.aclose()
+
+
+@pytest.mark.parametrize("rounds", range(12))
+async def test_closing_when_the_answer_has_just_come_takes_none_either(
+    rounds: int, served: tuple[Sandbox, str]
+) -> None:
+    sandbox, url = served
+    transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1))
+    client = StatusClient(SMSFire("sandbox", base_url=url, rate_limit=None), transport=transport)
+    before = sandbox.requests
+    lookup = asyncio.create_task(client.get(1))
+    while sandbox.requests == before:  # noqa: ASYNC110 # another thread counts
+        await asyncio.sleep(0.001)
+    # The loop is held up for longer than the latency; in one of the rounds, the response is being closed.
+    time.sleep(0.1)  # noqa: ASYNC251 # that is the point
+    await ticks(rounds)
+    await client.aclose()
+    await asyncio.gather(lookup, return_exceptions=True)
     async with StatusClient(SMSFire("sandbox", base_url=url, rate_limit=None), transport=transport) as other:
         assert await other.get(2, timeout=10) is not None
     await transport.aclose()

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -92,6 +93,25 @@ async def test_a_transport_that_tells_no_steps_never_connects() -> None:
     progress = Progress(when_connected=pytest.fail)
     await mocked(lambda _: httpx.Response(204)).send(GET, progress)
     assert state(progress) == (False, False)
+
+
+async def test_a_response_that_is_closing_says_when_it_is_closed() -> None:
+    closing: list[bool] = []
+
+    class Body(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            assert not progress.is_closing
+            yield b"[]"
+
+        async def aclose(self) -> None:
+            progress.when_closed = lambda: closing.append(progress.is_closing)
+            closing.append(progress.is_closing)
+
+    progress = Progress()
+    answer = await mocked(lambda _: httpx.Response(200, stream=Body())).send(GET, progress)
+    assert answer.content == b"[]"
+    assert closing == [True, False]
+    assert progress.when_closed is None
 
 
 @BOTH_LIBRARIES
