@@ -132,7 +132,7 @@ async def run(lookups: int, rate_limit: RateLimit | None, coroutines: int) -> No
             assert len(asyncio.all_tasks()) == 1
             rejections = server.faults[Fault.REJECTED] + server.faults[Fault.REJECTED_WITH_ADVICE]
             # A request that nobody waits for any more may be ended when its 429 is already on the way.
-            assert 0.9 * rejections <= stats.rejections <= rejections
+            assert 0.9 * rejections - 2 <= stats.rejections <= rejections
             check_memory(lookups, before, after, chaos.peaks)
             check_that_it_was_chaos(chaos, server, client)
         await until(lambda: not server.open_connections)
