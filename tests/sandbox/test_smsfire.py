@@ -267,8 +267,8 @@ def test_a_status_change_costs_the_same_however_often_a_custom_id_is_repeated() 
     few, many = Sandbox(), Sandbox()
     few.add(*(MessageStatus(id=id, custom_id="a") for id in range(1000)))
     many.add(*(MessageStatus(id=id, custom_id="a") for id in range(50_000, -1, -1)))
-    # A search through 50,000 namesakes would make it some hundred times slower, not five.
-    assert seconds_for_changes(many) < 5 * seconds_for_changes(few)
+    # A search through 50,000 namesakes would make it some hundred times slower, not twenty.
+    assert seconds_for_changes(many) < 20 * seconds_for_changes(few)
 
 
 def test_a_message_that_smsfire_could_not_have_is_refused() -> None:

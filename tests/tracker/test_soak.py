@@ -18,6 +18,7 @@ IN_SECONDS = DeliveryCurve(
 
 
 @pytest.mark.skipif(not binaries(), reason="there is no server of Redis that can run here")
+@pytest.mark.long
 async def test_no_message_is_forgotten_and_no_end_told_wrong_under_fire() -> None:
     result = await soak(8, per_second=10.0, pause=0.7, curve=IN_SECONDS, faults=["kill", "FLUSHALL"])
     assert result.problems() == []
