@@ -66,11 +66,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many processes share the tests, where the command line does not say it.
 
-    Most tests wait for processes, sockets and rate limits, about twice as long as they compute: four for
-    each core keep it busy. On a machine of many cores the longest test is what takes the time.
+    Most tests wait for processes, sockets and rate limits, about twice as long as they compute: three for
+    each core keep it busy, and more would only make them late. On a machine of many cores the longest test
+    is what takes the time.
     """
     cores = os.cpu_count() or 1
-    return min(4 * cores, cores + 8)
+    return min(3 * cores, cores + 8)
 
 
 def pytest_configure(config: pytest.Config) -> None:
