@@ -59,13 +59,9 @@ class Report:
     told: list[str] = field(factory=list)
     back: list[str] = field(factory=list)
     write: Callable[[], bytes] = bytes
-    """Returns what all others hear; it is called once."""
-    payload: bytes | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether something may be added to it."""
-        return self.payload is None
+    """Returns what all others hear; it is called once at most."""
+    is_open: bool = True
+    """Whether something may be added to it."""
 
 
 @define(eq=False)

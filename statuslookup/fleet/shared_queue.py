@@ -153,6 +153,8 @@ class SharedQueue:
         """That of the pace that was gone on from here: where Redis has another one, it says so first."""
         self._held: dict[int, _Held] = {}
         """The slots that are held here, by their fences."""
+        self.is_alone = False
+        """Whether no other process lived when this one last asked."""
         self._lives_until = 0.0
         self._interval = 0.0
         self._turn = asyncio.Lock()
@@ -257,6 +259,7 @@ class SharedQueue:
                 },
             )
             self._lives_until = asked_at + self.lease
+            self.is_alone = reply["alone"]
             if reply["fence"] < _MOST_FENCE:
                 self._seen = max(self._seen, reply["fence"])
             if reply["why"] in ("taken", "pace"):
@@ -290,8 +293,8 @@ class SharedQueue:
         *,
         told: Sequence[str] = (),
         back: Sequence[str] = (),
-        payload: bytes = b"",
-    ) -> None:
+        payload: bytes | None = b"",
+    ) -> bool:
         """Give the slot back, and say what came of the request.
 
         It goes on although its caller is cancelled, and is repeated while it can do any good: until the lease
@@ -301,13 +304,22 @@ class SharedQueue:
         - ``sent``: what the pacer makes of the reply; ``None`` if nothing was sent.
         - ``told``: keys of this process's batches that have an outcome now.
         - ``back``: keys of them that others should ask for; they go before all that wait.
-        - ``payload``: what all processes of the account hear; nothing if it is empty.
+        - ``payload``: what all processes of the account hear; nothing if it is empty, and ``None`` from a
+          process that believes to be alone.
+
+        It returns ``True`` if others have to hear what was told by a process that believed to be alone: then
+        ``told`` is still in the queue, and is to be said again, with a payload.
         """
-        await asyncio.shield(self._link.start(self._done(fence, sent, told, back, payload)))
+        return await asyncio.shield(self._link.start(self._done(fence, sent, told, back, payload)))
 
     async def _done(
-        self, fence: int | None, sent: Sent | None, told: Sequence[str], back: Sequence[str], payload: bytes
-    ) -> None:
+        self,
+        fence: int | None,
+        sent: Sent | None,
+        told: Sequence[str],
+        back: Sequence[str],
+        payload: bytes | None,
+    ) -> bool:
         held = self._held.get(fence or 0)
         ask = {
             "fence": fence or 0,
@@ -315,11 +327,12 @@ class SharedQueue:
             "sent": None if sent is None else _milliseconds(sent, None if held is None else held.pace),
             "told": told,
             "back": back,
+            "quiet": payload is None,
         }
         try:
             while True:
                 try:
-                    await self._run(DONE, ask, payload)
+                    is_owed = bool(await self._run(DONE, ask, payload or b""))
                     break
                 except FleetError as problem:
                     if not problem.is_transient or self._clock.time() >= self._lives_until:
@@ -329,6 +342,9 @@ class SharedQueue:
             self._held.pop(fence or 0, None)
         if sent is not None and sent.pace.calm is not None:
             self._rung = sent.pace.rung
+        if is_owed:
+            self.is_alone = False
+        return is_owed
 
     async def leave(self, gone: Sequence[str] = ()) -> None:
         """Say farewell: give back the lease, what is held and the keys ``gone``, and hear nothing more."""
@@ -346,7 +362,7 @@ class SharedQueue:
         # What others wrote into the queue may be no text; it has to find its way back as it came.
         text = _to_json({**ask, **names}).encode(errors="surrogateescape")
         reply = await self._link.run(script, self._keys, text, *arguments)
-        return None if reply is None else json.loads(reply.decode(errors="surrogateescape"))
+        return json.loads(reply.decode(errors="surrogateescape")) if isinstance(reply, bytes) else reply
 
 
 def _milliseconds(sent: Sent, came: LeftPace | None) -> dict[str, float]:

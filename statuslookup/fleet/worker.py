@@ -294,12 +294,17 @@ class Worker(Generic[KeyT]):
             self._has_news = True
 
     async def _tell(self, report: Report) -> None:
-        report.payload = payload = report.write()
+        report.is_open = False
+        payload = None if self._queue.is_alone else report.write()
         self._reports.remove(report)
         now = self._clock.time()
         sent = None if report.sent is None else aged(report.sent, now - report.made_at)
         try:
-            await self._queue.done(report.fence, sent, told=report.told, back=report.back, payload=payload)
+            told, back = report.told, report.back
+            is_owed = await self._queue.done(report.fence, sent, told=told, back=back, payload=payload)
+            if is_owed:
+                # Another process has come since this one last asked.
+                await self._queue.done(None, None, told=told, payload=report.write())
         except FleetError:
             # The slot has passed to others by now, who ask for these keys again.
             self.announcements.withdraw(self._owner.keys_of([*report.told, *report.back]))

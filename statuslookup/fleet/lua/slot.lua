@@ -31,6 +31,11 @@ local function queue(command, arguments)
   end
 end
 
+-- Whether no other process lives, of any account. Nobody counts whose lease ended, once anybody has called since.
+local function is_alone()
+  return redis.call('ZCARD', alive_key) == 1 and redis.call('ZSCORE', alive_key, me) ~= false
+end
+
 -- Put members before all others, in their order, and behind those that one call has put there already.
 local returned = 0
 local function to_front(members)
