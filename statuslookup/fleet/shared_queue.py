@@ -155,6 +155,8 @@ class SharedQueue:
         """The slots that are held here, by their fences."""
         self.is_alone = False
         """Whether no other process lived when this one last asked."""
+        self.was_away = False
+        """Whether the lease had ended when this one last asked: others may have dropped its keys."""
         self._lives_until = 0.0
         self._interval = 0.0
         self._turn = asyncio.Lock()
@@ -259,7 +261,7 @@ class SharedQueue:
                 },
             )
             self._lives_until = asked_at + self.lease
-            self.is_alone = reply["alone"]
+            self.is_alone, self.was_away = reply["alone"], reply["away"]
             if reply["fence"] < _MOST_FENCE:
                 self._seen = max(self._seen, reply["fence"])
             if reply["why"] in ("taken", "pace"):

@@ -122,7 +122,7 @@ class Worker(Generic[KeyT]):
         self.poke()
 
     def reconnected(self) -> None:
-        """Take note that what others said may have been missed."""
+        """Take note that words were lost, of others or of this process: say everything again."""
         self.announcements.doubt()
         self.note()
 
@@ -245,7 +245,7 @@ class Worker(Generic[KeyT]):
             self._said_all_at = now
         changes = self._changes()
         self._has_news = False
-        text = self._owner.text
+        had_said, text = bool(self.announcements), self._owner.text
         reply = await self._queue.take(
             self._pacer.terms(now),
             ANNOUNCE if turn is None else turn.most,
@@ -254,6 +254,9 @@ class Worker(Generic[KeyT]):
             gone=list(map(text, changes.gone)),
         )
         self.announcements.said(changes)
+        if had_said and self._queue.was_away:
+            # As after a freeze: what this process waits for was dropped with its lease.
+            self.reconnected()
         self._called_at = now
         now = self._clock.time()
         if isinstance(reply, Taken):

@@ -163,5 +163,5 @@ if is_changed then write_slot(slot) end
 local calm = slot.calm > 0 and now - slot.calm or -1
 return cjson.encode({
   why = why, wait = math.max(at - now, 0), fence = slot.fence, held = held, keys = keys, rung = slot.rung, calm = calm,
-  alone = is_alone(),
+  alone = is_alone(), away = was_away,
 })
