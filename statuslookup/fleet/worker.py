@@ -22,6 +22,8 @@ from .turns import Turns
 logger = logging.getLogger("statuslookup")
 
 _RENEWALS_A_LEASE: Final = 4
+# For this part of a lease, a renewal waits for an announcement that is due soon: one call does both.
+_PATIENCE: Final = 1 / 8
 _SAY_ALL_AGAIN_AFTER: Final = 5.0
 
 
@@ -221,7 +223,9 @@ class Worker(Generic[KeyT]):
         """Return when the next call is due, and for whom."""
         due = self._renewal_at
         if self._has_news and not self._owner.is_paused:
-            due = min(due, self.turns.announce_at())
+            announce_at = self.turns.announce_at()
+            is_near = due < announce_at <= due + _PATIENCE * self._queue.lease
+            due = announce_at if is_near else min(due, announce_at)
         for turn in self._waiting:
             at = max(turn.not_before, self._try_at(turn, now))
             if at <= now:
