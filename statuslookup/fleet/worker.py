@@ -289,7 +289,8 @@ class Worker(Generic[KeyT]):
     def _wait(self, reply: Wait, turn: Turn | None, now: float) -> None:
         if reply.why == "idle":
             self.turns.hear_reply("idle", 0.0, now)
-            if turn is not None:
+            if turn is not None and not self._has_news:
+                # What came while Redis was asked is not among what it looked for.
                 turn.not_before = now + reply.seconds
             self._owner.note_idle()
             return

@@ -10,13 +10,15 @@ from attrs import define, field
 from statuslookup import RateLimit
 from statuslookup.fleet.errands import Report
 from statuslookup.fleet.pacing import SharedPacer
-from statuslookup.fleet.shared_queue import LeftPace, Taken, Wait
+from statuslookup.fleet.shared_queue import ANNOUNCE, LeftPace, Taken, Wait
 from statuslookup.fleet.worker import Worker
 from tests.support.fakes import other_tasks
 from tests.support.virtual_time import LoopClock
 
 LEASE = 2.0
 BUSY = Wait("busy", 30.0, LeftPace(0, None))
+IDLE = Wait("idle", LEASE, LeftPace(0, None))
+READY = Wait("ready", 0.0, LeftPace(0, None))
 
 
 @define
@@ -55,6 +57,8 @@ class Queue:
     was_away: bool = False
     is_listening: bool = True
     is_owed: bool = False
+    seconds: float = 0.0
+    """How far off Redis is."""
     takes: list[tuple[float, list[str]]] = field(factory=list)
     done_with: list[tuple[list[str], bytes | None]] = field(factory=list)
 
@@ -66,7 +70,9 @@ class Queue:
 
     async def take(self, terms: Any, most: int, *, first: Any, bulk: Any, gone: Any) -> Taken | Wait:
         self.takes.append((asyncio.get_running_loop().time(), list(first)))
-        return self.reply
+        reply = READY if isinstance(self.reply, Taken) and most == ANNOUNCE else self.reply
+        await asyncio.sleep(self.seconds)
+        return reply
 
     async def done(self, fence: Any, sent: Any, *, told: Any, back: Any = (), payload: Any) -> bool:
         self.done_with.append((list(told), payload))
@@ -206,4 +212,20 @@ async def test_what_others_could_hear_is_written_once_and_only_then(
     await asyncio.sleep(0.1)
     assert queue.done_with == [(["1"], payload) for payload in payloads]
     assert len(written) == payloads.count(b"news")
+    await worker.leave()
+
+
+@pytest.mark.virtual_time
+async def test_a_key_that_comes_while_redis_says_that_nothing_waits_is_asked_for_at_once() -> None:
+    queue, owner = Queue(IDLE, seconds=0.02), Owner()
+    worker = worker_of(queue, owner)
+    turn = worker.ask(200)
+    await asyncio.sleep(0.01)
+    assert [said for _, said in queue.takes] == [[]]
+    # It is queued when Redis has looked already, and before its reply is here.
+    owner.keys.append(1)
+    worker.note()
+    queue.reply = Taken(1, ["1"], LeftPace(0, None))
+    taken = await asyncio.wait_for(turn.taken, LEASE / 2)
+    assert taken.keys == ["1"]
     await worker.leave()
