@@ -8,7 +8,7 @@ from typing import Protocol
 from attrs import define, field
 
 from .._model import KeyT
-from .shared_queue import FOLLOW_UP, Sent, Taken
+from .slot import FOLLOW_UP, Sent, Taken
 
 
 class Owner(Protocol[KeyT]):

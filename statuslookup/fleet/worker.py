@@ -16,7 +16,8 @@ from .announcements import Announcements, Changes
 from .errands import Owner, Report, Turn
 from .link import Link
 from .pacing import SharedPacer, aged
-from .shared_queue import ANNOUNCE, SharedQueue, Taken, Wait
+from .shared_queue import SharedQueue
+from .slot import ANNOUNCE, Taken, Wait
 from .turns import Turns
 
 logger = logging.getLogger("statuslookup")
@@ -337,7 +338,9 @@ class Worker(Generic[KeyT]):
     def _give_up(self, problem: Exception) -> None:
         waiting = list(self._waiting)
         self._waiting.clear()
-        # A slot has to be given back in any case: as long as this process lives, nobody else could have it.
+        if self._reports:
+            # As long as this process lives, nobody else would ask for what it has taken, or have its slot.
+            self._queue.let_go()
         self._reports = deque(report for report in self._reports if report.fence is not None)
         self.announcements.forget()
         self._has_news = False

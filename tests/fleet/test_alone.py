@@ -8,7 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from statuslookup import SMSFire
-from statuslookup.fleet.shared_queue import ANNOUNCE, SharedQueue, Taken
+from statuslookup.fleet.shared_queue import SharedQueue
+from statuslookup.fleet.slot import ANNOUNCE, Taken
 from statuslookup.sandbox import Sandbox
 from tests.support.fleets import Clients, until
 from tests.support.members import SENT, SHORT_LEASE, TERMS, Fleet, identity

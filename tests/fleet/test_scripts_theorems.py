@@ -18,16 +18,8 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from statuslookup.fleet.shared_queue import (
-    ANNOUNCE,
-    FOLLOW_UP,
-    LeftPace,
-    Sent,
-    SharedQueue,
-    Taken,
-    Terms,
-    Wait,
-)
+from statuslookup.fleet.shared_queue import SharedQueue
+from statuslookup.fleet.slot import ANNOUNCE, FOLLOW_UP, LeftPace, Sent, Taken, Terms, Wait
 from tests.support.members import Heard, identity
 from tests.support.queue_model import Queue, Slots
 from tests.support.redis_servers import RedisServer

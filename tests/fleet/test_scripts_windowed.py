@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from statuslookup.fleet.shared_queue import Sent, SharedQueue, Taken, Terms, Wait
+from statuslookup.fleet.shared_queue import SharedQueue
+from statuslookup.fleet.slot import Sent, Taken, Terms, Wait
 from tests.support.members import NO_PACE, Heard, identity
 from tests.support.redis_servers import RedisServer
 from tests.support.timed_scripts import TimedLink

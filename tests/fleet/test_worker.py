@@ -10,7 +10,7 @@ from attrs import define, field
 from statuslookup import RateLimit
 from statuslookup.fleet.errands import Report
 from statuslookup.fleet.pacing import SharedPacer
-from statuslookup.fleet.shared_queue import ANNOUNCE, LeftPace, Taken, Wait
+from statuslookup.fleet.slot import ANNOUNCE, LeftPace, Taken, Wait
 from statuslookup.fleet.worker import Worker
 from tests.support.fakes import other_tasks
 from tests.support.virtual_time import LoopClock
@@ -61,6 +61,7 @@ class Queue:
     """How far off Redis is."""
     takes: list[tuple[float, list[str]]] = field(factory=list)
     done_with: list[tuple[list[str], bytes | None]] = field(factory=list)
+    has_let_go: bool = False
 
     async def listen(self) -> None:
         if not self.is_listening:
@@ -76,7 +77,11 @@ class Queue:
 
     async def done(self, fence: Any, sent: Any, *, told: Any, back: Any = (), payload: Any) -> bool:
         self.done_with.append((list(told), payload))
+        await asyncio.sleep(self.seconds)
         return self.is_owed and payload is None
+
+    def let_go(self) -> None:
+        self.has_let_go = True
 
     async def leave(self, gone: Any) -> None: ...
 
@@ -228,4 +233,19 @@ async def test_a_key_that_comes_while_redis_says_that_nothing_waits_is_asked_for
     queue.reply = Taken(1, ["1"], LeftPace(0, None))
     taken = await asyncio.wait_for(turn.taken, LEASE / 2)
     assert taken.keys == ["1"]
+    await worker.leave()
+
+
+@pytest.mark.virtual_time
+async def test_what_is_not_told_any_more_after_a_cut_may_be_asked_by_others() -> None:
+    queue, owner = Queue(seconds=0.02), Owner()
+    worker = worker_of(queue, owner)
+    worker.report(Report(7, None, 0.0, told=["1"], write=lambda: b"1"))
+    worker.report(Report(None, None, 0.0, told=["2"], write=lambda: b"2"))
+    await asyncio.sleep(0.01)
+    assert worker._task is not None
+    # As by a program that cancels every task.
+    worker._task.cancel()
+    await asyncio.wait([worker._task])
+    assert queue.has_let_go
     await worker.leave()

@@ -3,7 +3,7 @@
 
 local slot, is_changed = read_slot(), false
 local last_call = tonumber(redis.call('ZSCORE', alive_key, me) or 0)
-local was_away = last_call <= now
+local was_away = last_call <= now or ask.lost
 
 -- 1. Give up the places of those whose lease has ended: they send nothing any more, but what they had sent counts.
 -- A place of mine that I do not know of was granted by a reply that was lost: nothing was sent.
@@ -38,7 +38,8 @@ for _, place in ipairs(slot.places) do
 end
 slot.places = places
 
--- 2. I live for one more lease, or say farewell. What I had taken before I was away is to be asked by anybody.
+-- 2. I live for one more lease, or say farewell. What I had taken before I was away is to be asked by anybody, and what
+-- I have lost track of.
 redis.call('ZREMRANGEBYSCORE', alive_key, '-inf', now)
 redis.call('ZREMRANGEBYSCORE', alive_key, FAR, '+inf')
 if ask.leaves then
