@@ -180,10 +180,10 @@ class Worker(Generic[KeyT]):
             due, turn = self._next(now)
             if due > now:
                 await self._sleep(due - now)
-            elif turn is not None or now >= self._renewal_at or self._changes():
-                await self._take(turn)
-            else:
-                self._has_news = False
+                return
+            changes, self._has_news = self._changes(now), False
+            if turn is not None or now >= self._renewal_at or changes:
+                await self._take(turn, changes, now)
 
     async def _is_connected(self) -> bool:
         """Wait until Redis is there and all is heard; ``False`` if something else came to be done."""
@@ -243,13 +243,7 @@ class Worker(Generic[KeyT]):
         at = self.turns.try_at(is_alone=is_alone, is_follow_up=turn.is_follow_up)
         return max(at, pacer.next_at) if pacer.in_flight else at
 
-    async def _take(self, turn: Turn | None) -> None:
-        now = self._clock.time()
-        if now - self._said_all_at > _SAY_ALL_AGAIN_AFTER:
-            self.announcements.doubt()
-            self._said_all_at = now
-        changes = self._changes()
-        self._has_news = False
+    async def _take(self, turn: Turn | None, changes: Changes[KeyT], now: float) -> None:
         had_said, text = bool(self.announcements), self._owner.text
         reply = await self._queue.take(
             self._pacer.terms(now),
@@ -269,7 +263,10 @@ class Worker(Generic[KeyT]):
         else:
             self._wait(reply, turn, now)
 
-    def _changes(self) -> Changes[KeyT]:
+    def _changes(self, now: float) -> Changes[KeyT]:
+        if now - self._said_all_at > _SAY_ALL_AGAIN_AFTER:
+            self.announcements.doubt()
+            self._said_all_at = now
         first: Sequence[KeyT] = ()
         bulk: Sequence[KeyT] = ()
         if not self._owner.is_paused:
