@@ -1,7 +1,7 @@
 -- A process says that it lives and which keys it waits for, and asks for the slot. With the slot come up to ask.most
 -- keys, whoever waits for them. What may go when is the holders' policy: this compares times, and counts places.
 
-local slot, is_changed = read_slot(), false
+local slot, is_changed = read_slot()
 local last_call = tonumber(redis.call('ZSCORE', alive_key, me) or 0)
 local was_away = last_call <= now or ask.lost
 
