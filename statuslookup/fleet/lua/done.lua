@@ -8,7 +8,7 @@ for i, each in ipairs(slot.places) do
 end
 local is_held = place and is_under_way(place)
 
-if sent and ask.fence > 0 and not (place and place.state == 'over') then
+if sent and not (place and place.state == 'over') then
   -- Late, or forgotten by a Redis that lost writes, it frees nothing for anybody. But now it is known until when the
   -- request may have counted.
   if not place then
