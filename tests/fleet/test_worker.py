@@ -249,3 +249,16 @@ async def test_what_is_not_told_any_more_after_a_cut_may_be_asked_by_others() ->
     await asyncio.wait([worker._task])
     assert queue.has_let_go
     await worker.leave()
+
+
+@pytest.mark.virtual_time
+async def test_where_redis_lost_writes_all_is_said_again() -> None:
+    """As after the failover to a replica that had not heard everything, but still knows who lives."""
+    queue, owner = Queue(Wait("forgotten", 0.2, LeftPace(0, None))), Owner([1])
+    worker = worker_of(queue, owner)
+    worker.note()
+    await asyncio.sleep(0.01)
+    queue.reply = BUSY
+    await asyncio.sleep(0.2)
+    assert [said for _, said in queue.takes] == [["1"], ["1"]]
+    await worker.leave()
