@@ -77,3 +77,17 @@ async def test_whose_request_is_under_way_meanwhile_keeps_the_slot(link: TimedLi
     assert reply.why == "busy"
     await one.done(next(iter(one._held)), SENT, told=["1"])
     assert INTERVAL - 0.01 <= await waited(link, two, ALONE, "2") <= 2 * INTERVAL
+
+
+async def test_after_it_is_set_forward_one_request_goes_early_and_no_other(link: TimedLink) -> None:
+    one, two = member(link, 1), member(link, 2)
+    await waited(link, one, ALONE, "1")
+    had = next(iter(one._held))
+    link.clock.stop(1000.0)
+    assert await waited(link, two, ALONE, "2") == 0
+    # Whose lease ended says anew what it waits for, and waits its turn.
+    assert isinstance(await one.take(ALONE, 200, first=["3"]), Wait)
+    assert one.was_away
+    await one.done(had, SENT, told=["1"])
+    await two.done(next(iter(two._held)), SENT, told=["2"])
+    assert INTERVAL - 0.01 <= await waited(link, one, ALONE, "3") <= PERIOD + INTERVAL
