@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 from statuslookup._wire import Secret
 from statuslookup.fleet.identity import Identity
 from statuslookup.fleet.link import Link
-from statuslookup.fleet.shared_queue import ANNOUNCE, LeftPace, Sent, SharedQueue, Taken, Terms
+from statuslookup.fleet.shared_queue import SharedQueue
+from statuslookup.fleet.slot import ANNOUNCE, LeftPace, Sent, Taken, Terms
 from tests.support.redis_servers import RedisServer, binaries
 
 PROCESSES: Final = 100

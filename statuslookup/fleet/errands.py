@@ -8,7 +8,7 @@ from typing import Protocol
 from attrs import define, field
 
 from .._model import KeyT
-from .shared_queue import FOLLOW_UP, Sent, Taken
+from .slot import FOLLOW_UP, Sent, Taken
 
 
 class Owner(Protocol[KeyT]):
@@ -59,13 +59,9 @@ class Report:
     told: list[str] = field(factory=list)
     back: list[str] = field(factory=list)
     write: Callable[[], bytes] = bytes
-    """Returns what all others hear; it is called once."""
-    payload: bytes | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether something may be added to it."""
-        return self.payload is None
+    """Returns what all others hear; it is called once at most."""
+    is_open: bool = True
+    """Whether something may be added to it."""
 
 
 @define(eq=False)

@@ -157,7 +157,7 @@ class Messages(Generic[KeyT, AnswerT]):
                     outcomes[key] = of_plain_form(value)
                 elif kind == _UNKNOWN:
                     outcomes[key] = None
-            except ValueError:
+            except Exception:  # noqa: BLE001, S112 # a provider of somebody's own may raise anything
                 # Of another release, maybe; its owner asks by itself.
                 continue
         return outcomes

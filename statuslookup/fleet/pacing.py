@@ -8,7 +8,7 @@ from attrs import evolve
 from .._limits.limiter import Reply
 from .._limits.pacer import Grant, Pace, Pacer
 from .._model import RateLimit
-from .shared_queue import LeftPace, Sent, Terms
+from .slot import LeftPace, Sent, Terms
 
 # As many requests at a time as without a fleet, where there is no limit.
 _UNLIMITED: Final = Terms(interval=0.0, period=0.0, places=4, is_alone=False)

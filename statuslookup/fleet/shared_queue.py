@@ -4,94 +4,22 @@ import asyncio
 import json
 import secrets
 from collections.abc import Sequence
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Protocol
 
-from attrs import field, frozen
+from attrs import frozen
 
 from .._clock import Clock
 from ..errors import FleetError
 from .identity import Identity
 from .link import Link
 from .scripts import DONE, TAKE, Script
+from .slot import ANNOUNCE, LeftPace, Sent, Taken, Terms, Wait
 from .subscription import Subscription
-
-ANNOUNCE: Final = 0
-"""As ``most``: only say what waits, and live on."""
-FOLLOW_UP: Final = -1
-"""As ``most``: the slot without keys, for a further request of an exchange."""
 
 _MOST_FENCE: Final = 10**12
 """No fleet counts so far: what is said of more is not believed. The scripts forget ten times as much."""
 _to_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 _LATE_AFTER: Final = 0.75
-
-Why: TypeAlias = Literal["busy", "paced", "forgotten", "pace", "idle", "ready"]
-
-
-@frozen(kw_only=True)
-class Terms:
-    """What a member's own pacer asks of the slot."""
-
-    interval: float
-    """The seconds between two requests: between grants, and for ``is_alone`` after the last answer."""
-    period: float
-    """The seconds in which a provider may count a request."""
-    places: int
-    """How many requests it may count in a period."""
-    is_alone: bool = True
-    """Whether the request waits until no other one is under way (spaced), or only for a place (windowed)."""
-    credit: float = 0.0
-    """The seconds that the last answer and the next request are surely on their ways together."""
-
-
-@frozen
-class LeftPace:
-    """Where the last holder's pacer stands, for the next one to go on from."""
-
-    rung: int
-    """How often the rate is halved."""
-    calm: float | None
-    """The seconds since the last 429, or the probe that went well after it; ``None`` if there was none."""
-
-
-@frozen(kw_only=True)
-class Sent:
-    """What a pacer makes of a reply: from now on, in seconds."""
-
-    pause: float
-    """Before which no request goes that goes alone."""
-    period: float
-    """For which the request may still be counted, less the credit: so long its place is not free."""
-    freeze: float = 0.0
-    """Before which no request goes at all."""
-    pace: LeftPace
-    """Where the pacer stands now."""
-
-
-@frozen
-class Taken:
-    """The slot, and the keys that came with it: at most one living process holds it."""
-
-    fence: int
-    keys: list[str] = field(repr=False)
-    pace: LeftPace
-
-
-@frozen
-class Wait:
-    """No slot now, and why.
-
-    - ``busy``: others hold it, and have to say that they are done within these seconds.
-    - ``paced``: it is free then.
-    - ``forgotten``: Redis lost writes, so it is free then. Announce everything anew.
-    - ``pace``: it is free, but the pace is another than was known here: go on from it, and ask again.
-    - ``idle``: it is free, and nothing waits; what others had taken may come back then.
-    - ``ready``: it is free, and was not asked for.
-    """
-
-    why: Why
-    seconds: float
-    pace: LeftPace
 
 
 @frozen
@@ -153,6 +81,12 @@ class SharedQueue:
         """That of the pace that was gone on from here: where Redis has another one, it says so first."""
         self._held: dict[int, _Held] = {}
         """The slots that are held here, by their fences."""
+        self.is_alone = False
+        """Whether no other process lived when this one last asked."""
+        self.was_away = False
+        """Whether the lease had ended when this one last asked: others may have dropped its keys."""
+        self._has_lost_track = False
+        """Whether keys may be marked as taken by this process that it will say nothing of."""
         self._lives_until = 0.0
         self._interval = 0.0
         self._turn = asyncio.Lock()
@@ -243,6 +177,7 @@ class SharedQueue:
                     "seen": self._seen,
                     "rung": self._rung,
                     "holds": list(self._held),
+                    "lost": self._has_lost_track,
                     "most": most,
                     "leaves": False,
                     "lease": 1000 * self.lease,
@@ -257,6 +192,8 @@ class SharedQueue:
                 },
             )
             self._lives_until = asked_at + self.lease
+            self._has_lost_track = False
+            self.is_alone, self.was_away = reply["alone"], reply["away"]
             if reply["fence"] < _MOST_FENCE:
                 self._seen = max(self._seen, reply["fence"])
             if reply["why"] in ("taken", "pace"):
@@ -290,8 +227,8 @@ class SharedQueue:
         *,
         told: Sequence[str] = (),
         back: Sequence[str] = (),
-        payload: bytes = b"",
-    ) -> None:
+        payload: bytes | None = b"",
+    ) -> bool:
         """Give the slot back, and say what came of the request.
 
         It goes on although its caller is cancelled, and is repeated while it can do any good: until the lease
@@ -301,13 +238,22 @@ class SharedQueue:
         - ``sent``: what the pacer makes of the reply; ``None`` if nothing was sent.
         - ``told``: keys of this process's batches that have an outcome now.
         - ``back``: keys of them that others should ask for; they go before all that wait.
-        - ``payload``: what all processes of the account hear; nothing if it is empty.
+        - ``payload``: what all processes of the account hear; nothing if it is empty, and ``None`` from a
+          process that believes to be alone.
+
+        It returns ``True`` if others have to hear what was told by a process that believed to be alone: then
+        ``told`` is still in the queue, and is to be said again, with a payload.
         """
-        await asyncio.shield(self._link.start(self._done(fence, sent, told, back, payload)))
+        return await asyncio.shield(self._link.start(self._done(fence, sent, told, back, payload)))
 
     async def _done(
-        self, fence: int | None, sent: Sent | None, told: Sequence[str], back: Sequence[str], payload: bytes
-    ) -> None:
+        self,
+        fence: int | None,
+        sent: Sent | None,
+        told: Sequence[str],
+        back: Sequence[str],
+        payload: bytes | None,
+    ) -> bool:
         held = self._held.get(fence or 0)
         ask = {
             "fence": fence or 0,
@@ -315,20 +261,29 @@ class SharedQueue:
             "sent": None if sent is None else _milliseconds(sent, None if held is None else held.pace),
             "told": told,
             "back": back,
+            "quiet": payload is None,
         }
         try:
             while True:
                 try:
-                    await self._run(DONE, ask, payload)
+                    is_owed = bool(await self._run(DONE, ask, payload or b""))
                     break
                 except FleetError as problem:
                     if not problem.is_transient or self._clock.time() >= self._lives_until:
+                        self.let_go()
                         raise
                 await self._link.pause()
         finally:
             self._held.pop(fence or 0, None)
         if sent is not None and sent.pace.calm is not None:
             self._rung = sent.pace.rung
+        if is_owed:
+            self.is_alone = False
+        return is_owed
+
+    def let_go(self) -> None:
+        """Let others ask, from the next ``take`` on, for whatever this process had taken."""
+        self._has_lost_track = True
 
     async def leave(self, gone: Sequence[str] = ()) -> None:
         """Say farewell: give back the lease, what is held and the keys ``gone``, and hear nothing more."""
@@ -346,7 +301,7 @@ class SharedQueue:
         # What others wrote into the queue may be no text; it has to find its way back as it came.
         text = _to_json({**ask, **names}).encode(errors="surrogateescape")
         reply = await self._link.run(script, self._keys, text, *arguments)
-        return None if reply is None else json.loads(reply.decode(errors="surrogateescape"))
+        return json.loads(reply.decode(errors="surrogateescape")) if isinstance(reply, bytes) else reply
 
 
 def _milliseconds(sent: Sent, came: LeftPace | None) -> dict[str, float]:
@@ -366,6 +321,7 @@ def _milliseconds(sent: Sent, came: LeftPace | None) -> dict[str, float]:
 
 _FAREWELL: Final = {
     "holds": (),
+    "lost": False,
     "most": ANNOUNCE,
     "leaves": True,
     "lease": 2000,

@@ -20,7 +20,8 @@ from .identity import Identity
 from .link import Link
 from .outcomes import Messages
 from .pacing import SharedPacer
-from .shared_queue import FOLLOW_UP, SharedQueue, Taken
+from .shared_queue import SharedQueue
+from .slot import FOLLOW_UP, Taken
 from .worker import Worker
 
 logger = logging.getLogger("statuslookup")

@@ -16,12 +16,15 @@ from .announcements import Announcements, Changes
 from .errands import Owner, Report, Turn
 from .link import Link
 from .pacing import SharedPacer, aged
-from .shared_queue import ANNOUNCE, SharedQueue, Taken, Wait
+from .shared_queue import SharedQueue
+from .slot import ANNOUNCE, Taken, Wait
 from .turns import Turns
 
 logger = logging.getLogger("statuslookup")
 
 _RENEWALS_A_LEASE: Final = 4
+# For this part of a lease, a renewal waits for an announcement that is due soon: one call does both.
+_PATIENCE: Final = 1 / 8
 _SAY_ALL_AGAIN_AFTER: Final = 5.0
 
 
@@ -122,7 +125,7 @@ class Worker(Generic[KeyT]):
         self.poke()
 
     def reconnected(self) -> None:
-        """Take note that what others said may have been missed."""
+        """Take note that words were lost, of others or of this process: say everything again."""
         self.announcements.doubt()
         self.note()
 
@@ -177,10 +180,10 @@ class Worker(Generic[KeyT]):
             due, turn = self._next(now)
             if due > now:
                 await self._sleep(due - now)
-            elif turn is not None or now >= self._renewal_at or self._changes():
-                await self._take(turn)
-            else:
-                self._has_news = False
+                return
+            changes, self._has_news = self._changes(now), False
+            if turn is not None or now >= self._renewal_at or changes:
+                await self._take(turn, changes, now)
 
     async def _is_connected(self) -> bool:
         """Wait until Redis is there and all is heard; ``False`` if something else came to be done."""
@@ -221,7 +224,9 @@ class Worker(Generic[KeyT]):
         """Return when the next call is due, and for whom."""
         due = self._renewal_at
         if self._has_news and not self._owner.is_paused:
-            due = min(due, self.turns.announce_at())
+            announce_at = self.turns.announce_at()
+            is_near = due < announce_at <= due + _PATIENCE * self._queue.lease
+            due = announce_at if is_near else min(due, announce_at)
         for turn in self._waiting:
             at = max(turn.not_before, self._try_at(turn, now))
             if at <= now:
@@ -238,14 +243,8 @@ class Worker(Generic[KeyT]):
         at = self.turns.try_at(is_alone=is_alone, is_follow_up=turn.is_follow_up)
         return max(at, pacer.next_at) if pacer.in_flight else at
 
-    async def _take(self, turn: Turn | None) -> None:
-        now = self._clock.time()
-        if now - self._said_all_at > _SAY_ALL_AGAIN_AFTER:
-            self.announcements.doubt()
-            self._said_all_at = now
-        changes = self._changes()
-        self._has_news = False
-        text = self._owner.text
+    async def _take(self, turn: Turn | None, changes: Changes[KeyT], now: float) -> None:
+        had_said, text = bool(self.announcements), self._owner.text
         reply = await self._queue.take(
             self._pacer.terms(now),
             ANNOUNCE if turn is None else turn.most,
@@ -254,6 +253,9 @@ class Worker(Generic[KeyT]):
             gone=list(map(text, changes.gone)),
         )
         self.announcements.said(changes)
+        if had_said and self._queue.was_away:
+            # As after a freeze: what this process waits for was dropped with its lease.
+            self.reconnected()
         self._called_at = now
         now = self._clock.time()
         if isinstance(reply, Taken):
@@ -261,7 +263,10 @@ class Worker(Generic[KeyT]):
         else:
             self._wait(reply, turn, now)
 
-    def _changes(self) -> Changes[KeyT]:
+    def _changes(self, now: float) -> Changes[KeyT]:
+        if now - self._said_all_at > _SAY_ALL_AGAIN_AFTER:
+            self.announcements.doubt()
+            self._said_all_at = now
         first: Sequence[KeyT] = ()
         bulk: Sequence[KeyT] = ()
         if not self._owner.is_paused:
@@ -282,7 +287,8 @@ class Worker(Generic[KeyT]):
     def _wait(self, reply: Wait, turn: Turn | None, now: float) -> None:
         if reply.why == "idle":
             self.turns.hear_reply("idle", 0.0, now)
-            if turn is not None:
+            if turn is not None and not self._has_news:
+                # What came while Redis was asked is not among what it looked for.
                 turn.not_before = now + reply.seconds
             self._owner.note_idle()
             return
@@ -294,12 +300,17 @@ class Worker(Generic[KeyT]):
             self._has_news = True
 
     async def _tell(self, report: Report) -> None:
-        report.payload = payload = report.write()
+        report.is_open = False
+        payload = None if self._queue.is_alone else report.write()
         self._reports.remove(report)
         now = self._clock.time()
         sent = None if report.sent is None else aged(report.sent, now - report.made_at)
         try:
-            await self._queue.done(report.fence, sent, told=report.told, back=report.back, payload=payload)
+            told, back = report.told, report.back
+            is_owed = await self._queue.done(report.fence, sent, told=told, back=back, payload=payload)
+            if is_owed:
+                # Another process has come since this one last asked.
+                await self._queue.done(None, None, told=told, payload=report.write())
         except FleetError:
             # The slot has passed to others by now, who ask for these keys again.
             self.announcements.withdraw(self._owner.keys_of([*report.told, *report.back]))
@@ -324,7 +335,9 @@ class Worker(Generic[KeyT]):
     def _give_up(self, problem: Exception) -> None:
         waiting = list(self._waiting)
         self._waiting.clear()
-        # A slot has to be given back in any case: as long as this process lives, nobody else could have it.
+        if self._reports:
+            # As long as this process lives, nobody else would ask for what it has taken, or have its slot.
+            self._queue.let_go()
         self._reports = deque(report for report in self._reports if report.fence is not None)
         self.announcements.forget()
         self._has_news = False

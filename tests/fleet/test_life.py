@@ -193,3 +193,21 @@ async def test_what_waits_ends_when_the_task_that_talks_to_redis_is_cancelled_fr
                 await lookup
         # The next one finds everything as it was.
         assert (await two.get(3)) is not None
+
+
+async def test_who_was_overtaken_and_has_nothing_to_ask_asks_for_nothing(
+    redis_url: str, strict: Strict
+) -> None:
+    async with Clients(redis_url, strict[1]) as fleet:
+        one = await fleet.smsfire()
+        await one.get(1)
+        engine: Any = one._engine
+        source, dispatcher = engine._source, engine._dispatcher
+        # The last sender asks for the slot, because others may have keys.
+        await until(lambda: dispatcher.asked_at is not None)
+        assert source.wants_turn
+        source.queue._hear_turn(b"taken 2 12345 500 500")
+        async with asyncio.timeout(0.1):
+            while dispatcher.asked_at is not None:  # noqa: ASYNC110 # nobody tells
+                await asyncio.sleep(0)
+        assert not source.wants_turn

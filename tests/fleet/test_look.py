@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from statuslookup import FleetError
 from statuslookup.fleet.link import Link
 from statuslookup.fleet.look import Account, Look, look
-from statuslookup.fleet.shared_queue import ANNOUNCE
+from statuslookup.fleet.slot import ANNOUNCE
 from tests.fleet.test_redis_setups import ACL
 from tests.support.members import SENT, TERMS, Fleet, identity, whole_database
 from tests.support.pages import DOCS

@@ -4,7 +4,7 @@ import math
 
 from statuslookup import RateLimit, Response, TransportError
 from statuslookup.fleet.pacing import SharedPacer, aged
-from statuslookup.fleet.shared_queue import LeftPace, Sent, Terms
+from statuslookup.fleet.slot import LeftPace, Sent, Terms
 
 NO_PACE = LeftPace(0, None)
 

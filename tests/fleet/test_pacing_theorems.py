@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 from statuslookup import RateLimit, Response
 from statuslookup._limits.pacer import Grant, Pacer, Pacing
 from statuslookup.fleet.pacing import SharedPacer
-from statuslookup.fleet.shared_queue import ANNOUNCE, FOLLOW_UP, SharedQueue, Taken
+from statuslookup.fleet.shared_queue import SharedQueue
+from statuslookup.fleet.slot import ANNOUNCE, FOLLOW_UP, Taken
 from tests.limits.test_pacer_theorems import TOLERANCE, CreditlessPacer, Plan, most_in_a_window
 from tests.limits.test_pacer_theorems import Course as PlainCourse
 from tests.limits.test_pacer_theorems import Sent as Request

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from statuslookup import FleetError
-from statuslookup.fleet.shared_queue import ANNOUNCE, FOLLOW_UP, SharedQueue, Taken, Wait
+from statuslookup.fleet.shared_queue import SharedQueue
+from statuslookup.fleet.slot import ANNOUNCE, FOLLOW_UP, Taken, Wait
 from tests.support.members import NO_PAUSE, SENT, SHORT_LEASE, TERMS, Fleet, identity
 from tests.support.redis_servers import RedisServer
 

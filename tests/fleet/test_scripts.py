@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from statuslookup.fleet.shared_queue import ANNOUNCE, FOLLOW_UP, SharedQueue, Taken, Wait
+from statuslookup.fleet.shared_queue import SharedQueue
+from statuslookup.fleet.slot import ANNOUNCE, FOLLOW_UP, Taken, Wait
 from tests.support.members import NO_PAUSE, SENT, SHORT_LEASE, TERMS, Fleet, identity
 from tests.support.redis_servers import RedisServer
 
@@ -207,6 +208,20 @@ async def test_a_redis_that_lost_writes_lets_everybody_pause(mortals: Fleet, red
     assert (await waits(two, first=["2"])).why == "paced"
     await asyncio.sleep(reply.seconds)
     assert (await taken(two)).fence == had.fence + 1
+
+
+async def test_an_old_answer_does_not_free_the_slot_of_a_newcomer_with_the_same_fence(
+    fleet: Fleet, redis: Redis
+) -> None:
+    """A Redis that was restarted empty counts from one again, for those that know of nothing else."""
+    old, new, other = fleet.member(), fleet.member(), fleet.member()
+    had = await taken(old, first=["1"])
+    await redis.flushall()
+    after = await taken(new, first=["2"])
+    assert after.fence == had.fence
+    await old.done(had.fence, SENT, told=["1"])
+    assert (await waits(other, first=["3"])).why == "busy"
+    assert not new.is_late(after.fence)
 
 
 async def test_everything_has_an_end(fleet: Fleet, redis: Redis) -> None:

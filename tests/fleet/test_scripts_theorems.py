@@ -18,16 +18,8 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
-from statuslookup.fleet.shared_queue import (
-    ANNOUNCE,
-    FOLLOW_UP,
-    LeftPace,
-    Sent,
-    SharedQueue,
-    Taken,
-    Terms,
-    Wait,
-)
+from statuslookup.fleet.shared_queue import SharedQueue
+from statuslookup.fleet.slot import ANNOUNCE, FOLLOW_UP, LeftPace, Sent, Taken, Terms, Wait
 from tests.support.members import Heard, identity
 from tests.support.queue_model import Queue, Slots
 from tests.support.redis_servers import RedisServer
@@ -151,11 +143,18 @@ class Fleet(RuleBasedStateMachine):
         raise AssertionError(f"the slot was never free: {reply}")
 
     @precondition(lambda self: self.held)
-    @rule(data=st.data(), share=st.sampled_from([0.0, 0.5, 1.0]), is_sent=st.booleans(), again=st.booleans())
-    def end(self, data: st.DataObject, share: float, is_sent: bool, again: bool) -> None:
-        self.tell(data.draw(st.sampled_from(sorted(self.held))), share=share, is_sent=is_sent, again=again)
+    @rule(
+        data=st.data(),
+        share=st.sampled_from([0.0, 0.5, 1.0]),
+        is_sent=st.booleans(),
+        again=st.booleans(),
+        is_quiet=st.booleans(),
+    )
+    def end(self, data: st.DataObject, share: float, is_sent: bool, again: bool, is_quiet: bool) -> None:
+        fence = data.draw(st.sampled_from(sorted(self.held)))
+        self.tell(fence, share=share, is_sent=is_sent, again=again, is_quiet=is_quiet)
 
-    def tell(self, fence: int, *, share: float, is_sent: bool, again: bool) -> None:
+    def tell(self, fence: int, *, share: float, is_sent: bool, again: bool, is_quiet: bool = False) -> None:
         member, keys = self.held.pop(fence)
         told, back = keys[: round(len(keys) * share)], keys[round(len(keys) * share) :]
         self.slots.lapse(self.leases, self.now)
@@ -167,11 +166,17 @@ class Fleet(RuleBasedStateMachine):
                 request.ends_at = self.now + 0.01
             else:
                 self.slots.unsent(fence)
+        others = self.queue.others_told(member.process, set(told))
         self.queue.told(member.process, set(told))
         self.queue.give_back(member.process, set(back))
         self.clock.stop(0.01)
         for _ in range(1 + again):
-            self.run(member.done(fence, sent, told=told, back=back))
+            payload = None if is_quiet else b""
+            is_owed = self.run(member.done(fence, sent, told=told, back=back, payload=payload))
+            # Nobody who lives or waits goes without a message.
+            assert is_owed or not (is_quiet and told and (others or self.living - {member.process}))
+        if is_owed:
+            self.run(member.done(None, None, told=told))
 
     # --- what befalls them ----------------------------------------------------------------------------
 

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from statuslookup.fleet.shared_queue import Sent, SharedQueue, Taken, Terms, Wait
+from statuslookup.fleet.shared_queue import SharedQueue
+from statuslookup.fleet.slot import LeftPace, Sent, Taken, Terms, Wait
 from tests.support.members import NO_PACE, Heard, identity
 from tests.support.redis_servers import RedisServer
 from tests.support.timed_scripts import TimedLink
@@ -116,3 +117,32 @@ async def test_a_place_in_which_nothing_was_sent_is_free_at_once(members: Member
     again = await two.take(BESIDE, 1)
     assert isinstance(again, Taken)
     assert again.keys == first.keys
+
+
+async def test_where_redis_forgot_who_sends_the_next_waits_until_nothing_of_it_counts(
+    server: RedisServer, members: Members
+) -> None:
+    one, two, clock = members.one, members.two, members.clock
+    first = await members.taken(one, BESIDE)
+    two._seen = first.fence
+    async with Redis.from_url(server.url) as redis:
+        await redis.flushall()
+    # Its holder may send until the end of a lease that nobody knows of any more; that counts for a period.
+    assert await members.waits(two, BESIDE) == ("forgotten", LEASE + BESIDE.period)
+    clock.stop(LEASE + BESIDE.period - 0.001)
+    assert await members.waits(two, BESIDE) == ("busy", 0.001)
+    clock.stop(0.002)
+    await members.taken(two, BESIDE)
+
+
+async def test_an_answer_that_comes_late_takes_back_no_later_pace(members: Members) -> None:
+    one, two, clock = members.one, members.two, members.clock
+    first = await members.taken(one, BESIDE)
+    clock.stop(0.5)
+    second = await members.taken(two, BESIDE)
+    slowed, before = LeftPace(1, 0.0), LeftPace(0, 100.0)
+    await one.done(first.fence, Sent(pause=0.5, period=1.0, pace=slowed), told=first.keys)
+    await two.done(second.fence, Sent(pause=0.5, period=1.0, pace=before), told=second.keys)
+    reply = await one.take(BESIDE, 0)
+    assert isinstance(reply, Wait)
+    assert reply.pace == slowed

@@ -8,7 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from statuslookup import FleetError
-from statuslookup.fleet.shared_queue import ANNOUNCE, LeftPace, Sent, SharedQueue, Taken, Terms, Wait
+from statuslookup.fleet.shared_queue import SharedQueue
+from statuslookup.fleet.slot import ANNOUNCE, LeftPace, Sent, Taken, Terms, Wait
 from tests.support.fleets import until
 from tests.support.members import NO_PACE, SENT, SHORT_LEASE, TERMS, Fleet, identity, whole_database
 from tests.support.redis_servers import RedisServer
@@ -282,3 +283,27 @@ def test_a_budget_that_others_cannot_name_is_refused() -> None:
         identity(budget=budget)
     with pytest.raises(TypeError, match="frozenset"):
         identity(budget=frozenset(["a"]))  # type: ignore[arg-type] # that is the test
+
+
+async def test_what_could_not_be_told_may_be_asked_by_others(fleet: Fleet) -> None:
+    """Redis refused it, as where rights are changed: the others need not wait until this process rests."""
+    one, two = fleet.member(), fleet.member()
+    await two.take(TERMS, ANNOUNCE, first=["2"])
+    had = await taken(one)
+    assert had.keys == ["2"]
+    await one.done(had.fence, SENT)
+
+    async def refused(*_: Any) -> Any:
+        raise FleetError("refused")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(one._link, "run", refused)
+        with pytest.raises(FleetError):
+            await one.done(None, None, told=["2"])
+    await one.take(TERMS, ANNOUNCE)
+    await asyncio.sleep(TERMS.period)
+    assert (await taken(two)).keys == ["2"]
+    # Said once, it is over: what is taken from now on stays taken.
+    await asyncio.sleep(TERMS.period)
+    await one.take(TERMS, ANNOUNCE)
+    assert not one.was_away

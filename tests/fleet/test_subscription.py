@@ -239,3 +239,21 @@ async def test_a_cancellation_that_redis_py_swallows_is_not_lost(deaf: str) -> N
     async with asyncio.timeout(5):
         await radio.aclose()
     listening.cancel()
+
+
+async def test_a_connection_that_cannot_even_be_closed_is_made_anew(
+    radio: Radio, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        async def subscribe(self, *_: str) -> None:
+            raise ConnectionError
+
+        async def aclose(self) -> None:
+            raise ConnectionError
+
+    opened = [Broken, radio.link.redis.pubsub]
+    monkeypatch.setattr(radio.link.redis, "pubsub", lambda: opened.pop(0)())
+    async with asyncio.timeout(5):
+        await radio.subscription.listen()
+    await redis.publish(CHANNELS[0], b"1")
+    await radio.until(lambda: radio.ear.heard == [(CHANNELS[0], b"1")])

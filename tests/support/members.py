@@ -11,7 +11,8 @@ from statuslookup._clock import SYSTEM_CLOCK, Clock
 from statuslookup._wire import Secret
 from statuslookup.fleet.identity import Identity
 from statuslookup.fleet.link import Link
-from statuslookup.fleet.shared_queue import LeftPace, Sent, SharedQueue, Terms
+from statuslookup.fleet.shared_queue import SharedQueue
+from statuslookup.fleet.slot import LeftPace, Sent, Terms
 
 # Long, so that none ends on a busy machine; short for those who wait for its end: Redis's time is real.
 LEASE = 30.0

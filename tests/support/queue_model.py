@@ -53,6 +53,11 @@ class Queue:
             if entry.taken_by == taker and (keys is None or entry.key in keys):
                 self._put(entry, "front")
 
+    def others_told(self, taker: int, keys: set[str]) -> set[int]:
+        """Return who else waits for those of the keys that a process has taken."""
+        taken = (entry for entry in self._in_order("taken") if entry.taken_by == taker and entry.key in keys)
+        return {entry.process for entry in taken} - {taker}
+
     def told(self, taker: int, keys: set[str]) -> None:
         for entry in self._in_order("taken"):
             if entry.taken_by == taker and entry.key in keys:

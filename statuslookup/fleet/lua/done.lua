@@ -8,7 +8,7 @@ for i, each in ipairs(slot.places) do
 end
 local is_held = place and is_under_way(place)
 
-if sent and ask.fence > 0 and not (place and place.state == 'over') then
+if sent and not (place and place.state == 'over') then
   -- Late, or forgotten by a Redis that lost writes, it frees nothing for anybody. But now it is known until when the
   -- request may have counted.
   if not place then
@@ -28,17 +28,21 @@ end
 if is_held then say_turn('free', slot, ask.fence) end
 
 -- What I have taken, whoever waits for it: the told leave the queue, and what comes back goes to its front.
-local told, back, leaving, returning = {}, {}, {}, {}
+local told, back, leaving, returning, has_others = {}, {}, {}, {}, false
 for _, key in ipairs(ask.told) do told[key] = true end
 for _, key in ipairs(ask.back) do back[key] = true end
 for _, member in ipairs(#ask.told + #ask.back > 0 and redis.call('ZRANGEBYSCORE', queue_key, mine, mine) or {}) do
   local key = key_in(member)
   if told[key] then
     leaving[#leaving + 1] = member
+    has_others = has_others or process_in(member) ~= me
   elseif back[key] then
     returning[#returning + 1] = member
   end
 end
-queue('ZREM', leaving)
 to_front(returning)
+-- Who believes to be alone has no message for others. If it is not alone, the told stay until it has told them.
+local is_owed = ask.quiet and #ask.told > 0 and (has_others or not is_alone())
+if not is_owed then queue('ZREM', leaving) end
 if #ARGV[2] > 0 then redis.call('PUBLISH', ask.outcomes, ARGV[2]) end
+return is_owed and 1 or 0

@@ -31,6 +31,11 @@ local function queue(command, arguments)
   end
 end
 
+-- Whether no other process lives, of any account. Nobody counts whose lease ended, once anybody has called since.
+local function is_alone()
+  return redis.call('ZCARD', alive_key) == 1 and redis.call('ZSCORE', alive_key, me) ~= false
+end
+
 -- Put members before all others, in their order, and behind those that one call has put there already.
 local returned = 0
 local function to_front(members)
@@ -48,8 +53,11 @@ end
 -- Redis does not know of. "answered" is the moment of the last reply, and "rung" and "calm" are where the holders'
 -- pacers stand. Each request has a place: "alone" or "beside" others since "at", until it is "over" or, because its
 -- process did not come back in time, "late"; then it is counted until "at".
-local NUMBERS = { 'fence', 'next', 'ready', 'drains', 'forgotten', 'answered', 'rung', 'calm' }
+local NUMBERS = { 'fence', 'next', 'ready', 'drains', 'forgotten', 'answered', 'rung', 'calm', 'written' }
+local TIMES = { 'next', 'ready', 'drains', 'forgotten', 'answered', 'calm' }
 
+-- Return the slot, and whether it has to be written: if this Redis's clock was set back since it was written last, all
+-- is as far ahead as it was then.
 local function read_slot()
   local fields = redis.call('HMGET', slot_key, 'places', unpack(NUMBERS))
   local slot = { places = {} }
@@ -57,10 +65,16 @@ local function read_slot()
   for fence, process, state, at in (fields[1] or ''):gmatch('(%d+) (%d+) (%l+) (%d+%.%d+)') do
     table.insert(slot.places, { fence = number(fence), process = process, state = state, at = number(at) })
   end
-  return slot
+  local back = slot.written - now
+  if back > 0 then
+    for _, name in ipairs(TIMES) do slot[name] = math.max(slot[name] - back, 0) end
+    for _, place in ipairs(slot.places) do place.at = math.max(place.at - back, 0) end
+  end
+  return slot, back > 0
 end
 
 local function write_slot(slot)
+  slot.written = now
   local fields = {}
   for _, name in ipairs(NUMBERS) do
     table.insert(fields, name)

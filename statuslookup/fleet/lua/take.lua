@@ -1,9 +1,9 @@
 -- A process says that it lives and which keys it waits for, and asks for the slot. With the slot come up to ask.most
 -- keys, whoever waits for them. What may go when is the holders' policy: this compares times, and counts places.
 
-local slot, is_changed = read_slot(), false
+local slot, is_changed = read_slot()
 local last_call = tonumber(redis.call('ZSCORE', alive_key, me) or 0)
-local was_away = last_call <= now
+local was_away = last_call <= now or ask.lost
 
 -- 1. Give up the places of those whose lease has ended: they send nothing any more, but what they had sent counts.
 -- A place of mine that I do not know of was granted by a reply that was lost: nothing was sent.
@@ -38,7 +38,8 @@ for _, place in ipairs(slot.places) do
 end
 slot.places = places
 
--- 2. I live for one more lease, or say farewell. What I had taken before I was away is to be asked by anybody.
+-- 2. I live for one more lease, or say farewell. What I had taken before I was away is to be asked by anybody, and what
+-- I have lost track of.
 redis.call('ZREMRANGEBYSCORE', alive_key, '-inf', now)
 redis.call('ZREMRANGEBYSCORE', alive_key, FAR, '+inf')
 if ask.leaves then
@@ -163,4 +164,5 @@ if is_changed then write_slot(slot) end
 local calm = slot.calm > 0 and now - slot.calm or -1
 return cjson.encode({
   why = why, wait = math.max(at - now, 0), fence = slot.fence, held = held, keys = keys, rung = slot.rung, calm = calm,
+  alone = is_alone(), away = was_away,
 })
