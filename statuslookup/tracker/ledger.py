@@ -1,12 +1,13 @@
 """What is known of each message, and when to ask for it: pure, and told the time."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic
 
 from .._model import RANKS, AnswerT, DeliveryState, KeyT
 from ..providers.base import Trackable
-from .calendar import Calendar, Place
+from .calendar import GRID, Calendar, Place
 from .values import Schedule
 
 
@@ -288,10 +289,16 @@ class Ledger(Generic[KeyT, AnswerT]):
             silence = self._schedule.longest
         due = now + silence
         # The last lookup goes when the time is over, and not as late as the silence ends.
-        if now < (end := entry.born + self._schedule.give_up) < due:
-            due = end
-        if entry.status is None and now < (end := entry.born + self._schedule.grace) < due:
-            due = end
+        if now < entry.born + self._schedule.give_up < due:
+            due = _end_of(entry.born, self._schedule.give_up)
+        if entry.status is None and now < entry.born + self._schedule.grace < due:
+            due = _end_of(entry.born, self._schedule.grace)
         if entry.place is not None:
             del entry.place[key]
         entry.place = self._calendar.put(key, due)
+
+
+def _end_of(born: float, age: float) -> float:
+    """Return when a message is so old, or a thousandth later: last lookups of about one time go together."""
+    step = GRID * max(1, age // (1000 * GRID))
+    return math.ceil((born + age) / step) * step

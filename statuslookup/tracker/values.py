@@ -23,8 +23,8 @@ class Schedule:
 
     After each webhook or lookup it bears as long a silence as the message is old: ``first`` at least, and
     ``longest`` at most. ``grace`` is how long "the provider does not know it" means "not yet", and
-    ``give_up`` the age at which a message that reached no end is let go, after a last lookup; both are kept
-    to a few seconds, whatever the silence.
+    ``give_up`` the age at which a message that reached no end is let go, after a last lookup; each is
+    kept to 5 seconds, or to a thousandth of it, whatever the silence.
     """
 
     first: float = field(default=15.0, validator=_seconds)
