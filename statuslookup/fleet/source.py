@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Final, Generic, Self, cast
@@ -30,7 +30,7 @@ _MOST_FENCES_BEHIND: Final = 100
 
 
 class NotedLane(Lane[KeyT, AnswerT]):
-    """A lane that says when a key came or left."""
+    """A lane that says when keys came or left."""
 
     __slots__ = ("_note",)
 
@@ -45,6 +45,10 @@ class NotedLane(Lane[KeyT, AnswerT]):
 
     def append(self, open_key: OpenKey[KeyT, AnswerT], *, is_first: bool = False) -> None:
         super().append(open_key, is_first=is_first)
+        self._note()
+
+    def extend(self, open_keys: Sequence[OpenKey[KeyT, AnswerT]]) -> None:
+        super().extend(open_keys)
         self._note()
 
     def drop(self, open_key: OpenKey[KeyT, AnswerT]) -> None:

@@ -5,6 +5,7 @@ import asyncio
 from statuslookup import ClosedError
 from statuslookup._engine.open_keys import OpenKeys
 from statuslookup.fleet.source import NotedLanes
+from tests.support.open_keys import Recorder
 
 
 async def test_every_change_is_noted() -> None:
@@ -38,3 +39,13 @@ async def test_every_change_is_noted() -> None:
     open_keys.settle_queued(ClosedError("x"))
     assert noted() == 1
     assert lanes.queued == 0
+
+
+async def test_keys_that_come_together_are_noted() -> None:
+    """Nobody else would say so where the slot is waited for already: others would leave them out."""
+    notes: list[int] = []
+    lanes: NotedLanes[int, str] = NotedLanes(lambda: notes.append(1))
+    open_keys: OpenKeys[int, str] = OpenKeys(lanes, asyncio.get_running_loop().call_soon)
+    open_keys.join_all([1, 2, 3], Recorder(), lanes.open_lane(lambda: None))
+    assert notes == [1]
+    assert lanes.front(5) == ([], [1, 2, 3])
