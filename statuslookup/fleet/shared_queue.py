@@ -85,8 +85,9 @@ class SharedQueue:
         """Whether no other process lived when this one last asked."""
         self.was_away = False
         """Whether the lease had ended when this one last asked: others may have dropped its keys."""
-        self._has_lost_track = False
-        """Whether keys may be marked as taken by this process that it will say nothing of."""
+        self._losses = self._losses_said = 0
+        """How often keys were left marked as taken by this process that it says nothing of any more, and how
+        often of that Redis knows."""
         self._lives_until = 0.0
         self._interval = 0.0
         self._turn = asyncio.Lock()
@@ -169,7 +170,7 @@ class SharedQueue:
         self, terms: Terms, most: int, *, first: Sequence[str], bulk: Sequence[str], gone: Sequence[str]
     ) -> Taken | Wait:
         async with self._turn:
-            asked_at = self._clock.time()
+            asked_at, losses = self._clock.time(), self._losses
             self._interval = 1000 * terms.interval
             reply = await self._run(
                 TAKE,
@@ -177,7 +178,7 @@ class SharedQueue:
                     "seen": self._seen,
                     "rung": self._rung,
                     "holds": list(self._held),
-                    "lost": self._has_lost_track,
+                    "lost": losses > self._losses_said,
                     "most": most,
                     "leaves": False,
                     "lease": 1000 * self.lease,
@@ -192,7 +193,7 @@ class SharedQueue:
                 },
             )
             self._lives_until = asked_at + self.lease
-            self._has_lost_track = False
+            self._losses_said = losses
             self.is_alone, self.was_away = reply["alone"], reply["away"]
             if reply["fence"] < _MOST_FENCE:
                 self._seen = max(self._seen, reply["fence"])
@@ -283,7 +284,7 @@ class SharedQueue:
 
     def let_go(self) -> None:
         """Let others ask, from the next ``take`` on, for whatever this process had taken."""
-        self._has_lost_track = True
+        self._losses += 1
 
     async def leave(self, gone: Sequence[str] = ()) -> None:
         """Say farewell: give back the lease, what is held and the keys ``gone``, and hear nothing more."""

@@ -315,6 +315,10 @@ class Worker(Generic[KeyT]):
             # The slot has passed to others by now, who ask for these keys again.
             self.announcements.withdraw(self._owner.keys_of([*report.told, *report.back]))
             raise
+        except asyncio.CancelledError:
+            # From outside: whether others have to hear of it is not known any more.
+            self._queue.let_go()
+            raise
         if report.fence is not None:
             wait = 0.0 if sent is None else max(sent.pause, sent.freeze)
             beside = min(wait, max(0.0, self._pacer.next_at - self._clock.time()))

@@ -307,3 +307,38 @@ async def test_what_could_not_be_told_may_be_asked_by_others(fleet: Fleet) -> No
     await asyncio.sleep(TERMS.period)
     await one.take(TERMS, ANNOUNCE)
     assert not one.was_away
+
+
+async def test_what_is_let_go_while_a_call_is_under_way_is_said_by_the_next_one(fleet: Fleet) -> None:
+    one = fleet.member()
+    await one.take(TERMS, ANNOUNCE)
+    run = one._link.run
+
+    async def let_go_and_run(*arguments: Any) -> Any:
+        one.let_go()
+        return await run(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(one._link, "run", let_go_and_run)
+        await one.take(TERMS, ANNOUNCE)
+    assert not one.was_away
+    await one.take(TERMS, ANNOUNCE)
+    assert one.was_away
+    await one.take(TERMS, ANNOUNCE)
+    assert not one.was_away
+
+
+async def test_what_was_let_go_is_said_again_after_a_call_that_failed(fleet: Fleet) -> None:
+    one = fleet.member()
+    await one.take(TERMS, ANNOUNCE)
+    one.let_go()
+
+    async def refused(*_: Any) -> Any:
+        raise FleetError("refused")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(one._link, "run", refused)
+        with pytest.raises(FleetError):
+            await one.take(TERMS, ANNOUNCE)
+    await one.take(TERMS, ANNOUNCE)
+    assert one.was_away

@@ -252,6 +252,21 @@ async def test_what_is_not_told_any_more_after_a_cut_may_be_asked_by_others() ->
 
 
 @pytest.mark.virtual_time
+async def test_who_is_cut_off_while_it_learns_that_it_is_not_alone_lets_others_ask() -> None:
+    """What was told is still in the queue, and nobody is left to tell it to the others."""
+    queue, owner = Queue(is_alone=True, is_owed=True, seconds=0.02), Owner()
+    worker = worker_of(queue, owner)
+    worker.report(Report(7, None, 0.0, told=["1"], write=lambda: b"1"))
+    await asyncio.sleep(0.01)
+    assert worker._task is not None
+    worker._task.cancel()
+    await asyncio.wait([worker._task])
+    assert queue.done_with == [(["1"], None)]
+    assert queue.has_let_go
+    await worker.leave()
+
+
+@pytest.mark.virtual_time
 async def test_where_redis_lost_writes_all_is_said_again() -> None:
     """As after the failover to a replica that had not heard everything, but still knows who lives."""
     queue, owner = Queue(Wait("forgotten", 0.2, LeftPace(0, None))), Owner([1])
