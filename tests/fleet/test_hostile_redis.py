@@ -44,6 +44,8 @@ def said(text: str) -> Attack:
         *(said(f"taken {fence} 5 1 1") for fence in (2**53 - 1, 10**14 + 1, 10**13 - 1, 10**12 - 1)),
         said(f"free 3 5 {'9' * 80} {'9' * 80}"),
         slot_with(rung="1.5", calm="1000000.0"),
+        # As if the clock had been set back by centuries, or by more than counts.
+        *(slot_with(written=written) for written in ("9999999999999.0", "1e999", "-5", "9" * 30)),
         slot_with(ready="1e999", next="nan", calm="-5", rung="9" * 30, places="1 1 alone 9e99,x" * 1000),
     ],
 )
