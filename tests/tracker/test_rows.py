@@ -63,6 +63,20 @@ def test_a_provider_of_ones_own_says_how_its_answers_are_written() -> None:
     assert status_of_text(Courier, "{}") is None
 
 
+def test_a_provider_that_stumbles_over_an_answer_leaves_it_to_a_lookup() -> None:
+    class Stumbling:
+        @staticmethod
+        def answer_to_json(answer: Any) -> Any:
+            raise NotImplementedError
+
+        @staticmethod
+        def answer_from_json(value: Any) -> Any:
+            raise ExceptionGroup("as of a converter", [ValueError("x")])
+
+    assert text_of_status(Stumbling, "SENT") is None
+    assert status_of_text(Stumbling, "{}") is None
+
+
 @pytest.mark.parametrize(
     "text",
     [
