@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: the first one cancels what runs, which cleans up; one more ends what takes too long."""
 
 import asyncio
+import math
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import click
 
+from .._clock import SYSTEM_CLOCK
 from .exit_codes import INTERRUPTED, TERMINATED
 
 ResultT = TypeVar("ResultT")
@@ -28,8 +30,9 @@ class Terminated(KeyboardInterrupt):
 def run_async(function: Callable[[], Awaitable[ResultT]]) -> ResultT:
     """Run the function in an event loop; the first Ctrl-C or SIGTERM cancels it.
 
-    It can clean up undisturbed. If that takes longer than a moment, a line says so, and one more ends the
-    process at once. What was cancelled ends as a ``KeyboardInterrupt``, and neither is heard any more.
+    It can clean up undisturbed. If that takes longer than a moment, one more ends the process at once, and a
+    line says so, unless the event loop is held up. What was cancelled ends as a ``KeyboardInterrupt``, and
+    neither is heard any more.
     """
     run = _Run(function)
     heard = [each for each, usual in _HEARD.items() if signal.getsignal(each) is usual]
@@ -69,7 +72,8 @@ class _Run(Generic[ResultT]):
         self._function = function
         self._task: asyncio.Task[ResultT] | None = None
         self._is_interrupted = False
-        self._is_late = False
+        self._late_at = math.inf
+        """From when on it takes too long, so that one more ends it."""
         self.code = INTERRUPTED
         """What the shell is to be told, by the signal that came first."""
 
@@ -82,23 +86,25 @@ class _Run(Generic[ResultT]):
     def interrupt(self, number: int, _: Any) -> None:
         # It raises nothing, because an exception in the middle of an import, or of making an event loop,
         # leaves files open. Who holds Ctrl-C down would break the clean-up, too.
-        if self._is_late:
+        if SYSTEM_CLOCK.time() >= self._late_at:
             _end_at_once(self.code)
         # Before anything is called, because the next Ctrl-C can come in the middle of any call.
         is_first, self._is_interrupted = not self._is_interrupted, True
-        if is_first and number == signal.SIGTERM:
-            self.code = TERMINATED
+        if is_first:
+            # Not by the event loop, which may be held up: by whoever reads stdout, and does not go on.
+            self._late_at = SYSTEM_CLOCK.time() + _MOMENT
+            self.code = TERMINATED if number == signal.SIGTERM else INTERRUPTED
         task = self._task
         if is_first and task is not None and not task.get_loop().is_closed():
             task.get_loop().call_soon_threadsafe(self._cancel, task)
 
     def _cancel(self, task: "asyncio.Task[ResultT]") -> None:
         task.cancel()
+        self._late_at = SYSTEM_CLOCK.time() + _MOMENT
         # What a thread does cannot be cancelled, and asyncio waits for it: that may be a host's address.
         task.get_loop().call_later(_MOMENT, self._say_that_it_is_closing)
 
     def _say_that_it_is_closing(self) -> None:
-        self._is_late = True
         click.echo("Closing. Ctrl-C once more ends it at once.", err=True)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,39 @@ socket.getaddrinfo = hang
     assert process.stderr.readline() == "Closing. Ctrl-C once more ends it at once.\n"
     process.send_signal(signal.SIGINT)
     assert finish(process, within=20) == (130, "", "Interrupted.\n")
+
+
+@needs_signals
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_whose_reader_stalls_is_ended_by_the_second_signal(
+    number: signal.Signals, expected: int, tmp_path: Path
+) -> None:
+    """The event loop waits for the reader of stdout, so it cancels nothing, and cannot say that it closes."""
+    code = """
+from statuslookup.cli import interrupts
+from statuslookup.cli.table.sinks import StreamSink
+
+interrupts._MOMENT = 0.2
+
+def stall(self, data):
+    print("Stalled.", file=sys.stderr, flush=True)
+    os.read(os.pipe()[0], 1)
+
+StreamSink.write = stall
+"""
+    # Not a key, so that its row is written without a lookup.
+    (tmp_path / "in").write_text("1 2\n")
+    arguments = ["check", "smsfire", str(tmp_path / "in"), "--input-format", "keys"]
+    process = start(*arguments, code=code, env=environment(**CREDENTIALS))
+    assert process.stderr is not None
+    assert process.stderr.readline() == "Stalled.\n"
+    process.send_signal(number)
+    # One that comes right after it is part of the same wish.
+    process.send_signal(number)
+    time.sleep(0.4)
+    assert process.poll() is None
+    process.send_signal(number)
+    assert finish(process, within=20) == (expected, "", "Interrupted.\n")
 
 
 @needs_signals
