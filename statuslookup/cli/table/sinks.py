@@ -40,8 +40,14 @@ class StreamSink:
 
     def write(self, data: bytes) -> None:
         data, self._header = self._header + data, b""
+        rest = memoryview(data if self._charset is None else for_terminal(data, self._charset))
         with naming("stdout"):
-            self._stream.write(data if self._charset is None else for_terminal(data, self._charset))
+            while rest:
+                # With PYTHONUNBUFFERED, a write to a pipe that is full ends early where a signal comes.
+                count = self._stream.write(rest)
+                if not count:
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+                rest = rest[count:]
             self._stream.flush()
 
 
