@@ -350,3 +350,26 @@ async def test_a_lone_get_through_an_idle_fleet_costs_little(redis_url: str, str
         alone = await fastest(client)
     assert through_fleet - alone < 0.02
     assert other_tasks() == set()
+
+
+async def test_a_list_that_comes_while_redis_says_that_nothing_waits_is_asked_for_at_once(
+    redis_url: str, strict: Strict
+) -> None:
+    _, url = strict
+    async with Clients(redis_url, url) as fleet:
+        client = await fleet.smsfire()
+        queue: Any = client._engine._dispatcher._source.queue  # type: ignore[union-attr] # it is open
+        take, is_idle = queue.take, asyncio.Event()
+
+        async def take_slowly(*arguments: Any, **options: Any) -> Any:
+            reply = await take(*arguments, **options)
+            if getattr(reply, "why", "") == "idle":
+                is_idle.set()
+                await asyncio.sleep(0.05)
+            return reply
+
+        queue.take = take_slowly
+        await client.get(1)
+        await asyncio.wait_for(is_idle.wait(), 5)
+        # Otherwise not before a lease is over, which is 2 s.
+        assert await timed(client.get_many([2, 3])) < 1.5
