@@ -255,10 +255,12 @@ def _is_blank(value: object) -> bool:
 def unique(names: Sequence[str]) -> list[str]:
     """Return the names of columns, none of them empty or repeated."""
     unique: dict[str, None] = {}
+    # Where to go on counting: from 2 each time, a header of one name again and again would take hours.
+    numbers: dict[str, int] = {}
     for place, name in enumerate(names, 1):
         wanted = name.strip() or f"column_{place}"
-        candidate, number = wanted, 2
+        candidate, number = wanted, numbers.get(wanted, 2)
         while candidate in unique:
             candidate, number = f"{wanted}_{number}", number + 1
-        unique[candidate] = None
+        unique[candidate], numbers[wanted] = None, number
     return list(unique)

@@ -1,11 +1,14 @@
 """Rows of all formats, and what is no row."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from statuslookup import CustomId
 from statuslookup.cli.providers import GREENAPI, SMSFIRE
+from statuslookup.cli.table.rows import unique
 from statuslookup.cli.table.unpacking import InputError
 from tests.support.tables import keys_of, read, rows
 
@@ -78,6 +81,15 @@ def test_empty_lines_and_rows_of_empty_cells_are_passed_over() -> None:
     assert [row.line for row in rows("id,n\n\n1,\n\n\n2,\n")] == [3, 6]
     assert [row.line for row in rows('id,n\n1,\n,\n , \n,,,\n"",\n2,\n,\n,')] == [2, 7]
     assert [row.line for row in rows("id;n\r\n;\r\n1;\r\n;\r\n;x\r\n")] == [3, 5]
+
+
+def test_a_header_of_one_name_again_and_again_takes_no_longer_than_any_other() -> None:
+    started_at = time.perf_counter()
+    names = unique(["id", *["a"] * 30_000, "a_7"])
+    # It took a minute where each name was counted from the beginning.
+    assert time.perf_counter() - started_at < 5
+    assert names[:3] == ["id", "a", "a_2"]
+    assert names[-2:] == ["a_30000", "a_7_2"]
 
 
 def test_names_of_columns_are_made_unique() -> None:
