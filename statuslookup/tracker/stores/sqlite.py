@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -95,7 +96,8 @@ class SQLiteStore:
         except BaseException as error:
             if self._lock is not None:
                 # Nothing stays beside a file that is none of ours. Whoever waits for the lock looks again.
-                os.unlink(lock_path)
+                with suppress(OSError):
+                    os.unlink(lock_path)
             self._close()
             problem = self._problem(error)
             if problem is None:
@@ -116,6 +118,8 @@ class SQLiteStore:
             is_new = self._is_new(connection)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+            # What is deleted, such as a phone number, is overwritten: not all builds do so by themselves.
+            connection.execute("PRAGMA secure_delete=ON")
             connection.execute("BEGIN IMMEDIATE")
             if is_new:
                 for statement in _TABLES.split(";"):
