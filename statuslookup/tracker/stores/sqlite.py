@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -54,6 +55,7 @@ class SQLiteStore:
         # What the name led to when it was opened: a device and a number there.
         self._file: tuple[int, int] | None = None
         self._limiter: CapacityLimiter | None = None
+        _stores.add(self)
 
     @shown_unfinished
     def __repr__(self) -> str:
@@ -192,6 +194,17 @@ class SQLiteStore:
         if lock is not None:
             os.close(lock)
 
+    def _leave_to_parent(self) -> None:
+        """In a process that was forked: the file stays with the one that opened it."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            # It would be held for as long as this process lives, too.
+            os.close(lock)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # Closed here, it would delete what the other process is writing.
+            _connections_of_parent.append(connection)
+
     def _problem(self, error: BaseException) -> StoreError | None:
         """Return what SQLite or the system says, in this library's words; ``None`` for any other error."""
         import sqlite3
@@ -209,6 +222,19 @@ class SQLiteStore:
                 " away to begin anew, and track what is open with since=, or mend it with sqlite3's .recover"
             )
         return StoreError(f"{self._path} cannot be read or written: {error}")
+
+
+_stores: Final["weakref.WeakSet[SQLiteStore]"] = weakref.WeakSet()
+_connections_of_parent: Final["list[sqlite3.Connection]"] = []
+
+
+def _leave_all_to_parent() -> None:
+    for store in _stores:
+        store._leave_to_parent()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_leave_all_to_parent)
 
 
 def _locked(path: str, give_up_at: float) -> int | None:
