@@ -1,6 +1,8 @@
 """The SQLite file where a process forks while it has it open: it stays with the process that opened it."""
 
 import os
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -81,3 +83,26 @@ def test_a_child_that_closes_what_it_inherited_takes_nothing_from_its_parent(pat
     again = SQLiteStore(path)
     assert [row.key for row in again._load(ACCOUNT)] == ["i:1", "i:2"]
     again._close()
+
+
+FORK = f"""
+import os, sys
+from statuslookup import Row, SQLiteStore
+store = SQLiteStore(sys.argv[1])
+store._load({ACCOUNT!r})
+store._save([Row(key="i:1", born=1.0)])
+child = os.fork()
+if child == 0:
+    sys.exit()
+os.waitpid(child, 0)
+store._save([Row(key="i:2", born=1.0)])
+os._exit(0)
+"""
+
+
+def test_what_is_saved_after_a_child_has_ended_survives_a_crash(path: Path) -> None:
+    """SQLite deletes the log when a connection is closed, and a child that ends closes all it has."""
+    subprocess.run([sys.executable, "-c", FORK, str(path)], check=True)
+    there = sqlite3.connect(path)
+    assert there.execute("SELECT key FROM messages").fetchall() == [("i:1",), ("i:2",)]
+    there.close()

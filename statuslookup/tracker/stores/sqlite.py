@@ -202,8 +202,7 @@ class SQLiteStore:
             os.close(lock)
         connection, self._connection = self._connection, None
         if connection is not None:
-            # Closed here, it would delete what the other process is writing.
-            _connections_of_parent.append(connection)
+            _keep_for_good(connection)
 
     def _problem(self, error: BaseException) -> StoreError | None:
         """Return what SQLite or the system says, in this library's words; ``None`` for any other error."""
@@ -225,12 +224,19 @@ class SQLiteStore:
 
 
 _stores: Final["weakref.WeakSet[SQLiteStore]"] = weakref.WeakSet()
-_connections_of_parent: Final["list[sqlite3.Connection]"] = []
 
 
 def _leave_all_to_parent() -> None:
     for store in _stores:
         store._leave_to_parent()
+
+
+def _keep_for_good(connection: "sqlite3.Connection") -> None:
+    """Let a connection not be closed when this process ends: it would delete what another one is writing."""
+    import ctypes
+
+    # Whatever Python itself holds, it lets go of in the end.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 if sys.platform != "win32":
