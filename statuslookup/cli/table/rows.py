@@ -18,6 +18,8 @@ from .keys import Keys, rounded
 from .lines import Lines, LongLineError
 from .unpacking import InputError
 
+# No spreadsheet has more. Each row holds them all, however short its line is.
+_MOST_COLUMNS = 16_384
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -101,6 +103,10 @@ class Input(Generic[KeyT]):
         except (csv.Error, OpenQuoteError) as error:
             problem = OPEN_QUOTE if record.has_open_quote else error
             raise InputError(f"the header is not CSV: {problem}") from None
+        if len(names) > _MOST_COLUMNS:
+            raise InputError(
+                f"the header has {len(names):,} columns, and no spreadsheet more than {_MOST_COLUMNS:,}"
+            )
         self.columns = unique(names)
         if not self.is_empty and not self.keys.named_in(self.columns):
             there = ", ".join(map(repr, names[:10]))[:200]

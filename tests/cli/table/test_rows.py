@@ -141,6 +141,7 @@ def test_a_bad_row_has_an_error_with_its_line_and_the_rest_goes_on(
     ("content", "match"),
     [
         (b'[{"id": 1}]', "a JSON array"),
+        (b"id" + b"," * 16_384 + b"\n1\n", r"the header has 16,385 columns, and no spreadsheet more"),
         (b'{\n  "id": 1\n}\n', r"JSON over several lines; write one object a line \(jq -c \. does that\)"),
     ],
 )
