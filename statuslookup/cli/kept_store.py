@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from .._model import FAILED_RANK, RANKS, DeliveryState
+from ..errors import StoreError
 from ..tracker import Row, Store
+from ..tracker.rows import key_of_text
 
 # No message was born before 1970.
 _OVER: Final = -1.0
@@ -29,6 +31,9 @@ class KeptStore:
 
     async def load(self, account: str) -> Sequence[Row]:
         rows = await self._store.load(account)
+        for row in rows:
+            if row.born == _OVER:
+                _check_key(row)
         self.over = {row.key: _state(row.told) for row in rows if row.born == _OVER and self._is_end(row)}
         open_rows = [row for row in rows if row.born != _OVER]
         self.told = {row.key: state for row in open_rows if (state := _state(row.told)) is not None}
@@ -54,6 +59,14 @@ class KeptStore:
         state = self.over[row.key]
         told = None if state is None else state.value
         return Row(key=row.key, born=_OVER, until=self._until.value, told=told)
+
+
+def _check_key(row: Row) -> None:
+    """Refuse a damaged row as the tracker does, which is not shown those of messages that are over."""
+    try:
+        key_of_text(row.key)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise StoreError(f"the store holds a row that cannot be read: {error}") from None
 
 
 def _state(name: str | None) -> DeliveryState | None:

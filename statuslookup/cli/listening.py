@@ -17,6 +17,9 @@ from .options import environment_with, needs_extras
 
 SECRET_VARIABLE = "STATUSLOOKUP_WEBHOOK_SECRET"  # noqa: S105 - the name of a variable
 _GRACE_SECONDS = 1
+_MOST_CONNECTIONS = 100
+# asyncio accepts so many before it lets go of any; a process usually has 1,024 descriptors.
+_BACKLOG = 500
 
 
 @frozen
@@ -80,7 +83,9 @@ class Listener:
         app = receiver(tracker, path_secret=self._secret)
         config = uvicorn.Config(
             app,
+            http=_few_connections(),
             ws="none",
+            backlog=_BACKLOG,
             lifespan="off",
             access_log=False,
             log_config=None,
@@ -94,6 +99,34 @@ class Listener:
         finally:
             server.should_exit = True
             await task
+
+
+def _few_connections() -> Any:
+    """Return a protocol for uvicorn that closes the oldest connection where there are too many.
+
+    Whoever holds connections open for nothing, which needs no secret, must not take the places of webhooks,
+    nor the descriptors that lookups and the store need.
+    """
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    connections: dict[H11Protocol, None] = {}
+
+    class Protocol(H11Protocol):
+        """HTTP on one of the connections."""
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            connections[self] = None
+            if len(connections) > _MOST_CONNECTIONS:
+                oldest = next(iter(connections))
+                del connections[oldest]
+                oldest.transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.pop(self, None)
+            super().connection_lost(exc)
+
+    return Protocol
 
 
 def listener_at(

@@ -88,6 +88,7 @@ class SharedQueue:
         self._losses = self._losses_said = 0
         """How often keys were left marked as taken by this process that it says nothing of any more, and how
         often of that Redis knows."""
+        self._has_asked = False
         self._lives_until = 0.0
         self._interval = 0.0
         self._turn = asyncio.Lock()
@@ -107,12 +108,21 @@ class SharedQueue:
         """The highest fence that was granted to anybody, as far as is known here."""
         return self._seen
 
+    @property
+    def has_asked(self) -> bool:
+        """Whether Redis has said since the last rest how far the fleet is.
+
+        Before, a message that somebody kept cannot be told from a new one.
+        """
+        return self._has_asked
+
     async def listen(self) -> None:
         """Return once everything is heard that others say: to be awaited before anything is announced."""
         await self._subscription.listen()
 
     def rest(self) -> None:
         """Let go of the subscription in some seconds, unless ``listen()`` is called before."""
+        self._has_asked = False
         self._subscription.rest()
 
     def hear(self, channel: str, message: bytes) -> None:
@@ -192,6 +202,7 @@ class SharedQueue:
                     "gone": gone,
                 },
             )
+            self._has_asked = True
             self._lives_until = asked_at + self.lease
             self._losses_said = losses
             self.is_alone, self.was_away = reply["alone"], reply["away"]

@@ -270,6 +270,9 @@ class FleetSource(Generic[KeyT, AnswerT]):
         self.worker.hear_turn(is_free=is_free, process=process, seconds=seconds, beside=beside)
 
     def hear_outcomes(self, payload: bytes) -> None:
+        if not self.queue.has_asked:
+            # Nothing was announced here yet, so nobody has an answer to it.
+            return
         told = self._messages.read(payload, self._asker.queued)
         # What was learned so long ago is no news, even if it is true: somebody may have kept the message.
         if told is not None and told.fence >= self.queue.seen - _MOST_FENCES_BEHIND:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Generic, cast
 
@@ -131,6 +132,9 @@ class Following(Generic[KeyT, AnswerT]):
                 if number % _ROWS_AT_ONCE == 0:
                     await asyncio.sleep(0)
         except Exception as error:  # noqa: BLE001 # each of those who wait for it raises its own
+            # A tracker that never opened is closed by nobody, and would keep the file from the next one.
+            with suppress(StoreError):
+                await store.aclose()
             return error
         self.ledger.restore(found, self._clock.time())
         self._is_open = True

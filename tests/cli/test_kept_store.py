@@ -2,7 +2,7 @@
 
 import pytest
 
-from statuslookup import DeliveryState
+from statuslookup import DeliveryState, StoreError
 from statuslookup.cli.kept_store import KeptStore
 from statuslookup.tracker import MemoryStore, Row
 
@@ -59,3 +59,11 @@ async def test_whoever_wants_more_than_before_begins_anew(
     again = KeptStore(memory, now)
     assert await again.load("SMSFire") == []
     assert again.over == ({"i:0": state} if is_over else {})
+
+
+@pytest.mark.parametrize("key", ["order-17", "x:1", "i:one", "c:a b"])
+async def test_a_row_of_what_is_over_that_cannot_be_read_is_a_store_error(key: str) -> None:
+    memory = MemoryStore()
+    await memory.save([Row(key=key, born=-1.0)])
+    with pytest.raises(StoreError, match="a row that cannot be read"):
+        await KeptStore(memory, DELIVERED).load("SMSFire")

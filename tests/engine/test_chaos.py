@@ -248,7 +248,7 @@ async def test_closing_under_fire() -> None:
                 MessageStatus,
                 dict,
             }
-            # Of a body that was not read to its end, asyncio finishes httpcore's generators in tasks of its own.
+            # Of a body that was not read to its end, asyncio ends httpcore's generators in tasks of its own.
             await until(lambda: len(asyncio.all_tasks()) == 1)
             await until(lambda: not server.open_connections)
         gc.collect()

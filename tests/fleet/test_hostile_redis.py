@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from statuslookup import FleetError, SMSFire
+from statuslookup import DeliveryState, FleetError, SMSFire
+from statuslookup.fleet.shared_queue import SharedQueue
 from statuslookup.sandbox import Sandbox
 from tests.support.fleets import Clients
 
@@ -152,3 +153,44 @@ async def test_a_slot_is_given_back_although_redis_refused_a_call_meanwhile(redi
             # Its lease goes on with the next lookup.
             assert all(await asyncio.gather(one.get(3), two.get(4)))
             assert source.queue._held == {}
+
+
+async def test_an_old_message_is_no_answer_for_a_process_that_has_just_come(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody kept what was said long ago, and says it to whoever does not know yet how far the fleet is."""
+    sandbox = Sandbox(rate_limit=None)
+    sandbox.add_message(1, state=DeliveryState.SENT)
+    redis: Any
+    with sandbox.serve() as url:
+        async with Redis.from_url(redis_url) as redis, Clients(redis_url, url, rate_limit=None) as fleet:
+            one, two = await fleet.several(2)
+            await asyncio.gather(one.get(2), two.get(2))
+            queue = source_of(one).queue
+            pubsub = redis.pubsub()
+            await pubsub.subscribe(queue._identity.outcomes)
+            await asyncio.gather(one.get(1), two.get(3))
+            kept = [each["data"] async for each in heard_by(pubsub)]
+            assert kept
+            # Many requests later.
+            await redis.hset(queue._identity.slot, "fence", "5000")
+            sandbox.change_state(1, DeliveryState.READ)
+            newcomer = await fleet.smsfire()
+            take = SharedQueue.take
+
+            async def take_after_the_old(self: SharedQueue, *arguments: Any, **options: Any) -> Any:
+                for each in kept:
+                    await redis.publish(queue._identity.outcomes, each)
+                await asyncio.sleep(0.1)
+                return await take(self, *arguments, **options)
+
+            monkeypatch.setattr(SharedQueue, "take", take_after_the_old)
+            status = await newcomer.get(1)
+            assert status is not None
+            assert status.state is DeliveryState.READ
+
+
+async def heard_by(pubsub: Any) -> AsyncIterator[dict[str, Any]]:
+    while message := await pubsub.get_message(timeout=0.3):
+        if message["type"] == "message":
+            yield message

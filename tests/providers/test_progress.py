@@ -142,6 +142,16 @@ def test_a_receipt_of_nobody_does_not_count() -> None:
     assert GreenAPI.advance(None, StatusStatistic(id_message="S", receipts=(nobody,))) is None
 
 
+def test_webhooks_add_no_more_receipts_than_a_story_can_have() -> None:
+    """Whoever has the path of the webhooks must not fill the memory by them."""
+    known = story("S", *[SENT] * 10_000)
+    assert GreenAPI.advance(known, story("S", SENT, first=10_000)) is None
+    further = GreenAPI.advance(known, story("S", READ, READ, first=9_999))
+    assert further is not None
+    assert [receipt.state for receipt in further.receipts[-2:]] == [SENT, READ]
+    assert len(further.receipts) == 10_000
+
+
 def test_problems_stay_until_a_list_of_all_is_without() -> None:
     unreadable = evolve(story("S", DELIVERED, DELIVERED), problems=("participant is empty",))
     known = GreenAPI.advance(None, unreadable)

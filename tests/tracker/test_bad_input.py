@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,13 @@ from statuslookup import (
     DeliveryState,
     GreenAPI,
     MemoryStore,
+    Row,
     Schedule,
     SMSFire,
+    SQLiteStore,
     StatusClient,
     StatusTracker,
+    StoreError,
     WaitTimeoutError,
 )
 from tests.support.fakes import Tens
@@ -168,6 +172,25 @@ async def test_a_store_of_another_account() -> None:
         pass
     with pytest.raises(ValueError, match=r"GREEN-API api.green-api.com:443 7, not of .* 8"):
         await smsfire_tracker(PlayedClient(GreenAPI(8, "token")), store=green).track("S")
+
+
+async def test_a_tracker_that_cannot_be_opened_keeps_its_file_from_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "messages.db"
+    client = PlayedClient()
+    account = "SMSFire api-v2.smsfire.com.br:443"
+    store = SQLiteStore(path)
+    await store.load(account)
+    await store.save([Row(key="damaged")])
+    await store.aclose()
+    tracker = smsfire_tracker(client, store=SQLiteStore(path))
+    with pytest.raises(StoreError, match="a row that cannot be read"):
+        await tracker.track(1)
+    await store.load(account)
+    await store.save([Row(key="damaged", is_forgotten=True)])
+    await store.aclose()
+    # And it may be opened now.
+    await tracker.track(1)
+    await tracker.aclose()
 
 
 def test_a_tracker_cannot_be_pickled() -> None:

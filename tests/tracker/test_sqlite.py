@@ -95,6 +95,24 @@ def test_what_is_no_path_is_refused() -> None:
         SQLiteStore(7)  # type: ignore[arg-type] # what a caller may pass
 
 
+async def test_what_is_deleted_is_overwritten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A phone number that is forgotten is not to be found in the file, however SQLite was built."""
+    connect = sqlite3.connect
+
+    def as_most_builds_do(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        connection.execute("PRAGMA secure_delete=OFF")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", as_most_builds_do)
+    store = await opened(path)
+    rows = [Row(key=f"i:{key}", status='{"phone":"5511944556677"}') for key in range(300)]
+    await store.save(rows)
+    await store.save([Row(key=row.key, is_forgotten=True) for row in rows])
+    await store.aclose()
+    assert b"5511944556677" not in content_of(path)
+
+
 # --- one at a time ----------------------------------------------------------------------------------
 
 
@@ -231,6 +249,24 @@ async def test_a_file_of_another_version_is_left_alone(path: Path) -> None:
     other.execute("PRAGMA user_version=7")
     other.close()
     await refused(path, "another version of statuslookup")
+
+
+@needs_flock
+async def test_a_refusal_says_why_also_where_the_lock_is_gone_already(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where somebody cleans up, or the folder takes no changes any more."""
+    lock = path.with_name("messages.db-lock")
+
+    def is_new(_: SQLiteStore, __: sqlite3.Connection) -> bool:
+        lock.unlink()
+        raise StoreError("it belongs to another program")
+
+    monkeypatch.setattr(SQLiteStore, "_is_new", is_new)
+    before = lowest_free_descriptor()
+    with pytest.raises(StoreError, match="belongs to another program"):
+        await opened(path)
+    assert lowest_free_descriptor() == before
 
 
 async def test_a_folder_that_is_missing_or_a_file_without_rights(path: Path) -> None:

@@ -229,7 +229,8 @@ class TrackerStates(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.store.is_failing = False
         self.client.errors = {}
-        for key in self.owed:
+        # Those too whose end was taken while the store failed: a restart has brought them back.
+        for key in self.owed.union(self.tracker.open()):
             self.truth.setdefault(key, [SENT])
             if self.truth[key][-1] in (PENDING, SENT):
                 self.truth[key].append(DELIVERED)

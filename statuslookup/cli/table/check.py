@@ -18,6 +18,9 @@ from .rows import Input, Row
 from .sinks import Sink
 
 _MOST_WAITING = 10_000
+# Fewer of a wide table, but more than have to fail before a check ends.
+_MOST_CELLS = 2_000_000
+_LEAST_WAITING = 1_000
 _MOST_READY = 500
 
 
@@ -32,8 +35,8 @@ class _Place(Generic[KeyT]):
 class Check(Generic[KeyT, AnswerT]):
     """Looks up the rows of an input, and writes them in its order or, with their lines, as they come.
 
-    Memory is bounded: rows are read as the lookups go on, and no more than ten thousand are looked up or
-    wait for their turn in the output.
+    Memory is bounded: rows are read as the lookups go on, and no more than ten thousand, or of a wide
+    table a thousand, are looked up or wait for their turn in the output.
     What shows that all further lookups would fail too (the credentials, the quota, a provider that cannot
     be reached) ends the check, and is not written; a later check can go on from there. So do failures of many
     keys in a row, without one answer between them: more than one request's ``batch`` that were late or that
@@ -68,6 +71,7 @@ class Check(Generic[KeyT, AnswerT]):
         self._may_block = may_block
         self._waiting: dict[KeyT, deque[_Place[KeyT]]] = {}
         self._in_order: deque[_Place[KeyT]] = deque()
+        self._most_waiting = min(_MOST_WAITING, max(_LEAST_WAITING, _MOST_CELLS // len(results.names)))
         self._places = 0
         """How many rows were read and are not given out."""
         self._has_capacity = asyncio.Event()
@@ -116,7 +120,7 @@ class Check(Generic[KeyT, AnswerT]):
         return encoding.decode(encoding.encode(self._results.skipped(row)))
 
     async def _new_place(self, row: Row[KeyT]) -> _Place[KeyT]:
-        while self._places >= _MOST_WAITING or self._is_probing:
+        while self._places >= self._most_waiting or self._is_probing:
             self._has_capacity.clear()
             await self._has_capacity.wait()
         self._places += 1

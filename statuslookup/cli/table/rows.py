@@ -18,6 +18,8 @@ from .keys import Keys, rounded
 from .lines import Lines, LongLineError
 from .unpacking import InputError
 
+# No spreadsheet has more. Each row holds them all, however short its line is.
+_MOST_COLUMNS = 16_384
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -101,6 +103,10 @@ class Input(Generic[KeyT]):
         except (csv.Error, OpenQuoteError) as error:
             problem = OPEN_QUOTE if record.has_open_quote else error
             raise InputError(f"the header is not CSV: {problem}") from None
+        if len(names) > _MOST_COLUMNS:
+            raise InputError(
+                f"the header has {len(names):,} columns, and no spreadsheet more than {_MOST_COLUMNS:,}"
+            )
         self.columns = unique(names)
         if not self.is_empty and not self.keys.named_in(self.columns):
             there = ", ".join(map(repr, names[:10]))[:200]
@@ -255,10 +261,12 @@ def _is_blank(value: object) -> bool:
 def unique(names: Sequence[str]) -> list[str]:
     """Return the names of columns, none of them empty or repeated."""
     unique: dict[str, None] = {}
+    # Where to go on counting: from 2 each time, a header of one name again and again would take hours.
+    numbers: dict[str, int] = {}
     for place, name in enumerate(names, 1):
         wanted = name.strip() or f"column_{place}"
-        candidate, number = wanted, 2
+        candidate, number = wanted, numbers.get(wanted, 2)
         while candidate in unique:
             candidate, number = f"{wanted}_{number}", number + 1
-        unique[candidate] = None
+        unique[candidate], numbers[wanted] = None, number
     return list(unique)

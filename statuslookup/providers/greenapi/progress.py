@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 from ..._model import FAILED_RANK, RANKS, DeliveryState, Receipt, StatusStatistic
 
+MOST_RECEIPTS = 10_000
+"""Several times as many as WhatsApp lets a story have recipients: what is said of more is not believed."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -24,6 +26,9 @@ def advance(known: StatusStatistic | None, status: StatusStatistic) -> StatusSta
             continue
         told.add(receipt.participant)
         earlier = receipts.get(receipt.participant)
+        if earlier is None and len(receipts) >= MOST_RECEIPTS:
+            # Or else whoever has the path of the webhooks could fill the memory by them.
+            continue
         if earlier is None or _progress(receipt) > _progress(earlier):
             receipts[receipt.participant] = receipt
     # Only a list of all recipients says that those who could not be read can be now.

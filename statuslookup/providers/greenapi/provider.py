@@ -20,15 +20,15 @@ from ..environment import read_environment, require
 from ..fields import Reading, reader, required, text, unix_time
 from ..shared_forms import shared_forms
 from . import progress
+from .progress import MOST_RECEIPTS
 from .refusals import NAME, error_of
 
 _API_URL = "https://api.green-api.com"
 _MOST_KEY_LENGTH = 256
-_MOST_RECEIPTS = 10_000
 _MOST_PROBLEMS = 1_000
 # What a response is at most: a receipt has some 100 bytes, and the marks of 5 values.
 _MOST_BYTES = 2 * 1024 * 1024
-_MOST_VALUES = _MOST_RECEIPTS * 5 + 1_000
+_MOST_VALUES = MOST_RECEIPTS * 5 + 1_000
 _MOST_WEBHOOK_VALUES = 10_000
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 
@@ -221,8 +221,8 @@ def _statistic(key: str, response: Response, secret: Secret) -> StatusStatistic:
     if response.status_code == 204:
         return StatusStatistic(id_message=key)
     items = items_of(response.content, provider=NAME, most_values=_MOST_VALUES)
-    if len(items) > _MOST_RECEIPTS or sum(map(_size_of, items)) > _MOST_RECEIPTS:
-        raise _decode_error(f"the response has more than {_MOST_RECEIPTS:,} receipts")
+    if len(items) > MOST_RECEIPTS or sum(map(_size_of, items)) > MOST_RECEIPTS:
+        raise _decode_error(f"the response has more than {MOST_RECEIPTS:,} receipts")
     receipts: list[Receipt] = []
     problems: list[str] = []
     for item in items:

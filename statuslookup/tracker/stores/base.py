@@ -46,5 +46,5 @@ class Store(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Let go of the store; a second time, this does nothing."""
+        """Let go of the store, which may be loaded again; a second time, this does nothing."""
         ...

@@ -3,7 +3,9 @@
 import os
 import sys
 import time
+import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -53,6 +55,7 @@ class SQLiteStore:
         # What the name led to when it was opened: a device and a number there.
         self._file: tuple[int, int] | None = None
         self._limiter: CapacityLimiter | None = None
+        _stores.add(self)
 
     @shown_unfinished
     def __repr__(self) -> str:
@@ -95,7 +98,8 @@ class SQLiteStore:
         except BaseException as error:
             if self._lock is not None:
                 # Nothing stays beside a file that is none of ours. Whoever waits for the lock looks again.
-                os.unlink(lock_path)
+                with suppress(OSError):
+                    os.unlink(lock_path)
             self._close()
             problem = self._problem(error)
             if problem is None:
@@ -116,6 +120,8 @@ class SQLiteStore:
             is_new = self._is_new(connection)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
+            # What is deleted, such as a phone number, is overwritten: not all builds do so by themselves.
+            connection.execute("PRAGMA secure_delete=ON")
             connection.execute("BEGIN IMMEDIATE")
             if is_new:
                 for statement in _TABLES.split(";"):
@@ -188,6 +194,16 @@ class SQLiteStore:
         if lock is not None:
             os.close(lock)
 
+    def _leave_to_parent(self) -> None:
+        """In a process that was forked: the file stays with the one that opened it."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            # It would be held for as long as this process lives, too.
+            os.close(lock)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            _keep_for_good(connection)
+
     def _problem(self, error: BaseException) -> StoreError | None:
         """Return what SQLite or the system says, in this library's words; ``None`` for any other error."""
         import sqlite3
@@ -205,6 +221,26 @@ class SQLiteStore:
                 " away to begin anew, and track what is open with since=, or mend it with sqlite3's .recover"
             )
         return StoreError(f"{self._path} cannot be read or written: {error}")
+
+
+_stores: Final["weakref.WeakSet[SQLiteStore]"] = weakref.WeakSet()
+
+
+def _leave_all_to_parent() -> None:
+    for store in _stores:
+        store._leave_to_parent()
+
+
+def _keep_for_good(connection: "sqlite3.Connection") -> None:
+    """Let a connection not be closed when this process ends: it would delete what another one is writing."""
+    import ctypes
+
+    # Whatever Python itself holds, it lets go of in the end.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_leave_all_to_parent)
 
 
 def _locked(path: str, give_up_at: float) -> int | None:

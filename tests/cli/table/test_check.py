@@ -148,6 +148,18 @@ async def test_a_late_answer_holds_back_no_more_than_a_bounded_number_of_rows(
 
 
 @pytest.mark.virtual_time
+async def test_of_a_wide_table_fewer_rows_are_held() -> None:
+    """Each row holds all columns, so that a short line can take as much memory as the header."""
+    out, source = io.BytesIO(), source_of("id,state" + ",x" * 4000 + "\n1\n" + "3\n" * 2500)
+    async with client_of(Stuck(sandbox_of(3), b'"1"', 20.0)) as client:
+        task = asyncio.ensure_future(check_of(source, out).run(client))
+        await asyncio.sleep(10)
+        assert 1000 <= source.lines.number < 1300
+        await task
+    assert len(written(out)) == 2501
+
+
+@pytest.mark.virtual_time
 async def test_rows_are_written_as_soon_as_they_are_known() -> None:
     out = io.BytesIO()
     check = check_of(source_of(ids(2000)), out)

@@ -1,11 +1,14 @@
 """Rows of all formats, and what is no row."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from statuslookup import CustomId
 from statuslookup.cli.providers import GREENAPI, SMSFIRE
+from statuslookup.cli.table.rows import unique
 from statuslookup.cli.table.unpacking import InputError
 from tests.support.tables import keys_of, read, rows
 
@@ -80,6 +83,15 @@ def test_empty_lines_and_rows_of_empty_cells_are_passed_over() -> None:
     assert [row.line for row in rows("id;n\r\n;\r\n1;\r\n;\r\n;x\r\n")] == [3, 5]
 
 
+def test_a_header_of_one_name_again_and_again_takes_no_longer_than_any_other() -> None:
+    started_at = time.perf_counter()
+    names = unique(["id", *["a"] * 30_000, "a_7"])
+    # It took a minute where each name was counted from the beginning.
+    assert time.perf_counter() - started_at < 5
+    assert names[:3] == ["id", "a", "a_2"]
+    assert names[-2:] == ["a_30000", "a_7_2"]
+
+
 def test_names_of_columns_are_made_unique() -> None:
     source = read("id,,id,note,note\n1,a,2,b,c\n")
     assert source.columns == ["id", "column_2", "id_2", "note", "note_2"]
@@ -129,6 +141,7 @@ def test_a_bad_row_has_an_error_with_its_line_and_the_rest_goes_on(
     ("content", "match"),
     [
         (b'[{"id": 1}]', "a JSON array"),
+        (b"id" + b"," * 16_384 + b"\n1\n", r"the header has 16,385 columns, and no spreadsheet more"),
         (b'{\n  "id": 1\n}\n', r"JSON over several lines; write one object a line \(jq -c \. does that\)"),
     ],
 )
