@@ -10,7 +10,10 @@ from tests.support.fleets import FAR, TWO_A_SECOND
 from tests.support.redis_servers import RedisServer, binaries
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
     from statuslookup.sandbox import Sandbox
+    from tests.support.members import Fleet
 
 SERVERS = binaries()
 
@@ -36,6 +39,24 @@ async def server(shared_server: RedisServer) -> AsyncIterator[RedisServer]:
     async with Redis.from_url(shared_server.url) as redis:
         await redis.flushall()
         yield shared_server
+
+
+@pytest.fixture
+async def redis(server: RedisServer) -> "AsyncIterator[Redis]":
+    """A connection to the server, for a look at what is there."""
+    from redis.asyncio import Redis
+
+    async with Redis.from_url(server.url) as redis:
+        yield redis
+
+
+@pytest.fixture
+async def fleet(server: RedisServer) -> "AsyncIterator[Fleet]":
+    """Members on the server, as many as a test makes."""
+    from tests.support.members import Fleet
+
+    async with Fleet(server.url) as fleet:
+        yield fleet
 
 
 @pytest.fixture(params=EACH_SERVER)

@@ -1,37 +1,16 @@
 """A process that is alone tells nobody what it learned, and one that comes meanwhile misses nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from redis.asyncio import Redis
 
 from statuslookup import SMSFire
-from statuslookup.fleet.shared_queue import SharedQueue
-from statuslookup.fleet.slot import ANNOUNCE, Taken
+from statuslookup.fleet.slot import ANNOUNCE
 from statuslookup.sandbox import Sandbox
 from tests.support.fleets import Clients, until
-from tests.support.members import SENT, SHORT_LEASE, TERMS, Fleet, identity
+from tests.support.members import SENT, SHORT_LEASE, TERMS, Fleet, identity, taken
 from tests.support.redis_servers import RedisServer
-
-
-@pytest.fixture
-async def fleet(server: RedisServer) -> AsyncIterator[Fleet]:
-    async with Fleet(server.url) as fleet:
-        yield fleet
-
-
-@pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(server.url) as redis:
-        yield redis
-
-
-async def taken(queue: SharedQueue, *keys: str) -> Taken:
-    reply = await queue.take(TERMS, 200, first=keys)
-    assert isinstance(reply, Taken), reply
-    return reply
 
 
 async def waiting(redis: Redis) -> int:

@@ -14,22 +14,10 @@ from tests.support.redis_servers import RedisServer
 
 
 @pytest.fixture
-async def fleet(server: RedisServer) -> AsyncIterator[Fleet]:
-    async with Fleet(server.url) as fleet:
-        yield fleet
-
-
-@pytest.fixture
 async def mortals(server: RedisServer) -> AsyncIterator[Fleet]:
     """Members whose leases end soon."""
     async with Fleet(server.url, lease=SHORT_LEASE) as fleet:
         yield fleet
-
-
-@pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(server.url) as redis:
-        yield redis
 
 
 async def taken(queue: SharedQueue, most: int = 200, **keys: list[str]) -> Taken:

@@ -1,37 +1,18 @@
 """One member's view of the slot: what is cancelled, lost, late or foreign does no harm."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from statuslookup import FleetError
-from statuslookup.fleet.shared_queue import SharedQueue
 from statuslookup.fleet.slot import ANNOUNCE, LeftPace, Sent, Taken, Terms, Wait
 from tests.support.fleets import until
-from tests.support.members import NO_PACE, SENT, SHORT_LEASE, TERMS, Fleet, identity, whole_database
+from tests.support.members import NO_PACE, SENT, SHORT_LEASE, TERMS, Fleet, identity, taken, whole_database
 from tests.support.redis_servers import RedisServer
 from tests.support.virtual_time import ManualClock
-
-
-@pytest.fixture
-async def fleet(server: RedisServer) -> AsyncIterator[Fleet]:
-    async with Fleet(server.url) as fleet:
-        yield fleet
-
-
-@pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(server.url) as redis:
-        yield redis
-
-
-async def taken(queue: SharedQueue, *keys: str) -> Taken:
-    reply = await queue.take(TERMS, 200, first=keys)
-    assert isinstance(reply, Taken), reply
-    return reply
 
 
 def test_two_members_have_numbers_of_their_own(fleet: Fleet) -> None:

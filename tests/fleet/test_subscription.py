@@ -54,12 +54,6 @@ async def radio(server: RedisServer) -> AsyncIterator[Radio]:
     await radio.aclose()
 
 
-@pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(server.url) as redis:
-        yield redis
-
-
 async def test_what_is_published_after_listening_began_is_heard(radio: Radio, redis: Redis) -> None:
     await radio.subscription.listen()
     await redis.publish(CHANNELS[0], b"\x00\xff")

@@ -119,6 +119,14 @@ def free_port() -> int:
         return port
 
 
+async def lookup_under_way(client: StatusClient[Any, Any], sandbox: Sandbox) -> "asyncio.Task[Any]":
+    before = sandbox.requests
+    lookup = asyncio.create_task(client.get(1))
+    while sandbox.requests == before:  # noqa: ASYNC110 # another thread counts
+        await asyncio.sleep(0.001)
+    return lookup
+
+
 @pytest.mark.parametrize("rounds", range(5))
 async def test_closing_twice_at_a_time_takes_no_place_of_a_transport_that_was_lent(
     rounds: int, served: tuple[Sandbox, str]
@@ -126,10 +134,7 @@ async def test_closing_twice_at_a_time_takes_no_place_of_a_transport_that_was_le
     sandbox, url = served
     transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1))
     client = StatusClient(SMSFire("sandbox", base_url=url, rate_limit=None), transport=transport)
-    before = sandbox.requests
-    lookup = asyncio.create_task(client.get(1))
-    while sandbox.requests == before:  # noqa: ASYNC110 # another thread counts
-        await asyncio.sleep(0.001)
+    lookup = await lookup_under_way(client, sandbox)
     closing = asyncio.create_task(client.aclose())
     await ticks(rounds)
     await client.aclose()
@@ -148,10 +153,7 @@ async def test_closing_when_the_answer_has_just_come_takes_none_either(
     sandbox, url = served
     transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1))
     client = StatusClient(SMSFire("sandbox", base_url=url, rate_limit=None), transport=transport)
-    before = sandbox.requests
-    lookup = asyncio.create_task(client.get(1))
-    while sandbox.requests == before:  # noqa: ASYNC110 # another thread counts
-        await asyncio.sleep(0.001)
+    lookup = await lookup_under_way(client, sandbox)
     # The loop is held up for longer than the latency; in one of the rounds, the response is being closed.
     time.sleep(0.1)  # noqa: ASYNC251 # that is the point
     await ticks(rounds)

@@ -12,7 +12,7 @@ from statuslookup._wire import Secret
 from statuslookup.fleet.identity import Identity
 from statuslookup.fleet.link import Link
 from statuslookup.fleet.shared_queue import SharedQueue
-from statuslookup.fleet.slot import LeftPace, Sent, Terms
+from statuslookup.fleet.slot import LeftPace, Sent, Taken, Terms
 
 # Long, so that none ends on a busy machine; short for those who wait for its end: Redis's time is real.
 LEASE = 30.0
@@ -26,6 +26,13 @@ NO_PAUSE = Sent(pause=0.0, period=0.0, pace=NO_PACE)
 def identity(account: str = "a", *, name: str = "test", budget: str = "b") -> Identity:
     secret = Secret(f"token-{account}")
     return Identity.of(name, budget, provider="Test", base_url="https://test.example", secret=secret)
+
+
+async def taken(queue: SharedQueue, *keys: str) -> Taken:
+    """Take the slot, which has to be free, and announce the keys with it."""
+    reply = await queue.take(TERMS, 200, first=keys)
+    assert isinstance(reply, Taken), reply
+    return reply
 
 
 @define
