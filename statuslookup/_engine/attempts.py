@@ -91,3 +91,16 @@ def too_late(
     in_flight = sum(max(0.0, over_at - max(sealed_at, began_at)) for _, sealed_at, over_at in laps)
     queued = max(0.0, timeout - paced - in_flight)
     return LookupTimeoutError(timeout, queued=queued, paced=paced, in_flight=in_flight, last_failure=failure)
+
+
+def copy_of(error: BaseException) -> StatusLookupError | None:
+    """Return a copy of one of this library's errors; ``None`` for any other, and where none can be made.
+
+    Each of those who wait is to have a copy, and one that cannot be made would hold up all the others.
+    """
+    if not isinstance(error, StatusLookupError):
+        return None
+    try:
+        return error.fresh()
+    except Exception:  # noqa: BLE001 # a class of somebody's own may raise anything
+        return None

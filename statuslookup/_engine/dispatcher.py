@@ -16,7 +16,7 @@ from .._model import AnswerT, KeyT
 from .._wire import Request, Response
 from ..errors import ClosedError, ProviderError, RateLimitedError, StatusLookupError, TransportError
 from ..providers.base import Exchange, Outcomes, Provider
-from .attempts import Verdict, judge
+from .attempts import Verdict, copy_of, judge
 from .lanes import Batch, Lanes
 from .open_keys import OpenKeys
 from .retry import RetryPolicy
@@ -337,12 +337,11 @@ class Dispatcher(Generic[KeyT, AnswerT]):
         if self._loop.is_closed():
             # The garbage collector ends what a closed loop has left, and nobody waits for it.
             return
+        # The limiter's own words, such as that it is in use on another event loop.
+        outcome = copy_of(error)
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            outcome: StatusLookupError = _cut_off()
-        elif isinstance(error, StatusLookupError):
-            # The limiter's own words, such as that it is in use on another event loop.
-            outcome = error
-        else:
+            outcome = _cut_off()
+        elif outcome is None:
             outcome = ProviderError(f"{type(error).__name__} in the exchange", provider=self._provider.name)
             logger.error("lookups ended by a bug, in a provider, a limiter or here", exc_info=error)
         if batch is not None:

@@ -8,10 +8,10 @@ import attrs
 import httpx
 import pytest
 
-from statuslookup import ClosedError, LookupTimeoutError, ProviderError, StatusLookupError
+from statuslookup import ClosedError, IncompleteError, LookupTimeoutError, ProviderError, StatusLookupError
 from statuslookup._wire import Request
 from statuslookup.providers import Exchange
-from tests.support.fakes import FakeServer, Tens, client_of, other_tasks, ticks
+from tests.support.fakes import FakeLimiter, FakeServer, Tens, client_of, other_tasks, ticks
 
 pytestmark = pytest.mark.virtual_time
 
@@ -159,3 +159,16 @@ async def test_nothing_is_kept_of_lookups_that_left_the_queue_behind_others() ->
 async def test_a_provider_without_a_place_in_its_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="max_batch must be 1 or more"):
         client_of(FakeServer(), Tens(max_batch=0))
+
+
+async def test_a_limiters_error_that_cannot_be_copied_ends_everybody_who_waits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    limiter = FakeLimiter()
+    limiter.error = Uncopied(5)
+    async with client_of(FakeServer(), Tens(max_batch=10), limiter=limiter) as client:
+        async with asyncio.timeout(5):
+            ends = await asyncio.gather(*map(client.get, range(3)), return_exceptions=True)
+            many = await asyncio.gather(client.get_many([4, 5]), return_exceptions=True)
+        assert [type(end) for end in (*ends, *many)] == [ProviderError] * 3 + [IncompleteError]
+    assert "a bug" in caplog.text
