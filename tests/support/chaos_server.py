@@ -169,6 +169,14 @@ class ChaosServer:
             self._deck = self._random.sample(_DECK, len(_DECK))
         return self._deck.pop()
 
+    def _overriding(self, number: int) -> Fault | None:
+        """Return what goes before the deck: its card is dealt to the next request instead."""
+        if number % _HUNG_EVERY == _HUNG_EVERY // 2:
+            return Fault.HUNG
+        if number % _OUTAGE_EVERY in _OUTAGE:
+            return Fault.SERVER_ERROR if self._random.random() < 0.5 else Fault.DROPPED_AFTER
+        return None
+
     async def _take_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Deal with one request as the deck says; return whether the connection stays open."""
         chance = self._random.random
@@ -191,10 +199,10 @@ class ChaosServer:
         self.arrived_at.append(time.monotonic())
         self.answered_at.append(float("inf"))
         keys, is_path = await self._read(head, reader)
-        if number % _OUTAGE_EVERY in _OUTAGE:
-            fault = Fault.SERVER_ERROR if chance() < 0.5 else Fault.DROPPED_AFTER
-        if number % _HUNG_EVERY == _HUNG_EVERY // 2:
-            fault = Fault.HUNG
+        overriding = self._overriding(number)
+        if overriding is not None:
+            self._deck.append(fault)
+            fault = overriding
         self.faults[fault] += 1
         self._advance(keys)
         if fault is Fault.HUNG:
@@ -281,7 +289,7 @@ class ChaosServer:
                 f"[{','.join(self._item(index, number) for index in others if index not in found)}]".encode()
             )
         items = [self._item(index, number) for index in found]
-        for bad, is_due in ((Fault.BAD_ITEM, chance() < 0.1), (Fault.BAD_DATE, number % 9 == 2)):
+        for bad, is_due in ((Fault.BAD_ITEM, number % 10 == 4), (Fault.BAD_DATE, number % 9 == 2)):
             if items and is_due:
                 faults[bad] += 1
                 victim = self._random.randrange(len(items))
@@ -292,9 +300,10 @@ class ChaosServer:
             doubled = self._random.choices(found, k=1 + len(found) // 10)
             self._advance(index + 1 for index in doubled)
             items += [self._item(index, number) for index in doubled]
-        if chance() < 0.35:
+        is_flooded = number % 16 == 3
+        if is_flooded or chance() < 0.35:
             faults[Fault.FOREIGN] += 1
-            for _ in range(self._random.randint(1, 20)):
+            for _ in range(2 * MAX_ITEMS if is_flooded else self._random.randint(1, 20)):
                 index = self._random.randrange(self.truth.messages)
                 if index not in found:
                     items.append(self._item(index, number))
