@@ -70,7 +70,13 @@ def hide_signature_of_protocol(
     return ("", "") if what == "class" and getattr(obj, "_is_protocol", False) else None
 
 
+def name_language(app: Sphinx, page: str, template: str, context: dict[str, Any], *_: Any) -> None:
+    """Say in which language a page is, for screen readers and browsers that translate."""
+    context["language"] = {"pt-br": "pt-BR"}.get(page, context["language"])
+
+
 def setup(app: Sphinx) -> None:
     show_docstrings_of_attributes()
+    app.connect("html-page-context", name_language)
     app.connect("missing-reference", lead_to_public_name)
     app.connect("autodoc-process-signature", hide_signature_of_protocol)

@@ -105,7 +105,7 @@ class _Run(Generic[ResultT]):
         task.get_loop().call_later(_MOMENT, self._say_that_it_is_closing)
 
     def _say_that_it_is_closing(self) -> None:
-        click.echo("Closing. Ctrl-C once more ends it at once.", err=True)
+        click.echo("Closing. One more Ctrl-C or SIGTERM ends it at once.", err=True)
 
 
 def _end_at_once(code: int) -> None:

@@ -134,7 +134,7 @@ socket.getaddrinfo = hang
     assert process.stderr.readline() == "Asked.\n"
     for _ in range(20):
         process.send_signal(signal.SIGINT)
-    assert process.stderr.readline() == "Closing. Ctrl-C once more ends it at once.\n"
+    assert process.stderr.readline() == "Closing. One more Ctrl-C or SIGTERM ends it at once.\n"
     process.send_signal(signal.SIGINT)
     assert finish(process, within=20) == (130, "", "Interrupted.\n")
 

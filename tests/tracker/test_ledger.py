@@ -151,6 +151,9 @@ def test_a_message_is_let_go_in_time_and_not_a_silence_later() -> None:
 def test_a_message_is_unknown_in_time_and_not_a_silence_later() -> None:
     assert lookups_of(ledger_of(grace=600), None, 0) == [15, 30, 60, 120, 240, 480, 600]
     assert lookups_of(ledger_of(grace=0), None, 0) == [15]
+    # Also where it is over before the first silence would be.
+    assert lookups_of(ledger_of(first=100, grace=10), None, 0) == [10]
+    assert lookups_of(ledger_of(first=100, give_up=10), message(1, SENT), 0) == [10]
     # A known one has its silence.
     assert 600 not in lookups_of(ledger_of(grace=600), message(1, SENT), 0)
 
