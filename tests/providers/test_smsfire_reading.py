@@ -119,6 +119,7 @@ TEXTS = st.builds(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_every_item_and_every_body_is_read_alike_by_all_ways(pytestconfig: pytest.Config) -> None:
     examples = pytestconfig.getoption("chaos") // 8
 
