@@ -15,6 +15,7 @@ from random import Random
 import pytest
 
 from statuslookup import DeliveryState
+from statuslookup.cli import sandbox as sandbox_command
 from statuslookup.cli.providers import ENTRIES
 from statuslookup.cli.sandbox import _how_to_use, _live
 from statuslookup.sandbox import Campaign, Mishaps, Sandbox
@@ -157,6 +158,7 @@ async def test_messages_are_sent_for_a_minute_or_as_long_as_it_takes(messages: i
     await asyncio.sleep(0.02)
     assert list(sandbox.messages) == list(range(1, messages + 1))
     assert loop.time() - started_at == pytest.approx(seconds + 0.01)
+    assert campaign.now == pytest.approx(10 * (seconds + 0.01), rel=1e-3)
     assert sandbox.messages[2].custom_id == "campaign-000002"
     # In the campaign's time, that is the last message's first minute.
     await asyncio.sleep(6)
@@ -166,6 +168,20 @@ async def test_messages_are_sent_for_a_minute_or_as_long_as_it_takes(messages: i
     living.cancel()
     with pytest.raises(asyncio.CancelledError):
         await living
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [((), 10), (("--speed", "3"), 3)])
+def test_they_live_ten_times_as_fast_or_as_it_is_said(
+    arguments: tuple[str, ...], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lived: list[tuple[int, str | None, int]] = []
+
+    async def live(_: Campaign, messages: int, webhooks: str | None, speed: int) -> None:
+        lived.append((messages, webhooks, speed))
+
+    monkeypatch.setattr(sandbox_command, "_live", live)
+    assert run("sandbox", "--webhooks", NOWHERE, "--messages", "5", *arguments).exit_code == 0
+    assert lived == [(5, NOWHERE, expected)]
 
 
 # --- what is refused, and what is printed ---------------------------------------------------------
