@@ -22,7 +22,7 @@ from .table import columns
 from .table.keys import Keys, undressed, whole_number
 
 if TYPE_CHECKING:
-    from ..sandbox import Sandbox
+    from ..sandbox import Campaign, Sandbox
 
 _CUSTOM = "custom:"
 # What the messages of the command ``sandbox`` became, in turn.
@@ -75,7 +75,14 @@ class Entry(Generic[KeyT, AnswerT]):
     invent: "Callable[[Sandbox, int, bool], None]"
     """Adds that to a sandbox: so many messages, with the rate limit or without."""
     trial: Sequence[str]
-    """Commands that ask for it; ``{url}`` is where the sandbox is, ``{messages}`` how many there are."""
+    """Commands that ask for it, of which the first one leads the others there.
+
+    ``{url}`` is where the sandbox is, ``{messages}`` how many there are.
+    """
+    send: "Callable[[Campaign, int], object] | None" = None
+    """Sends the message of a number, which lives from then on; ``None`` if all stay as they are invented."""
+    trial_of_webhooks: str = ""
+    """The command that tracks what lives; ``{place}`` is where it listens, ``{secret}`` the path there."""
 
     @property
     def url_parameter(self) -> str:
@@ -138,7 +145,15 @@ def _line_of_status(status: MessageStatus) -> list[Line]:
 def _invent_messages(sandbox: "Sandbox", messages: int, _: bool) -> None:
     for id in range(1, messages + 1):
         state = _INVENTED_STATES[id % len(_INVENTED_STATES)]
-        sandbox.add_message(id, custom_id=f"campaign-{id:06d}", state=state)
+        sandbox.add_message(id, custom_id=_invented_custom_id(id), state=state)
+
+
+def _send_message(campaign: "Campaign", id: int) -> None:
+    campaign.send(id, custom_id=_invented_custom_id(id))
+
+
+def _invented_custom_id(id: int) -> str:
+    return f"campaign-{id:06d}"
 
 
 SMSFIRE: Entry[MessageKey, MessageStatus] = Entry(
@@ -159,6 +174,10 @@ SMSFIRE: Entry[MessageKey, MessageStatus] = Entry(
         "export SMSFIRE_TOKEN=sandbox SMSFIRE_URL={url}",
         f"statuslookup get smsfire 1 {_CUSTOM}campaign-000002",
         "seq {messages} | statuslookup check smsfire -",
+    ),
+    send=_send_message,
+    trial_of_webhooks=(
+        "seq {messages} | STATUSLOOKUP_WEBHOOK_SECRET={secret} statuslookup watch smsfire - --listen {place}"
     ),
 )
 

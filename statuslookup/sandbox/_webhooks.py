@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import TypeAlias
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
@@ -161,8 +161,8 @@ def poster(target: Target, path: str | None = None) -> Poster:
         raise TypeError(f"webhooks are posted to a URL or an ASGI app, not to {type(target).__name__}")
     if not target.isascii() or not target.isprintable() or " " in target:
         raise ValueError("the URL must hold only characters that a URL may have")
-    parts = urlsplit(target)
-    if parts.scheme != "http" or parts.username is not None or not is_loopback(parts.hostname or ""):
+    parts = _split(target)
+    if parts is None:
         raise ValueError(
             "webhooks are posted to this machine only: http://127.0.0.1:<port>/<path>, no user, no https"
         )
@@ -170,6 +170,18 @@ def poster(target: Target, path: str | None = None) -> Poster:
     head = f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n".encode()
     host, port = parts.hostname or "", parts.port or 80
     return lambda body: _post_to_socket(host, port, head, body)
+
+
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of an http URL of this machine, and ``None`` for every other text."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        # Its host or its port is none.
+        return None
+    is_here = parts.scheme == "http" and parts.username is None and is_loopback(parts.hostname or "")
+    return parts if is_here else None
 
 
 async def _post_to_socket(host: str, port: int, head: bytes, body: bytes) -> int | None:

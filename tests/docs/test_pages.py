@@ -37,6 +37,7 @@ NOT_RUN = {
     "python3 -m venv .venv": "it makes an environment, as scripts/ do",
     ". .venv/bin/activate": "it is for the shell of a person",
     "python -m benchmarks.": "it takes minutes; the module exists, says a test here",
+    "statuslookup sandbox --webhooks": "it serves until it is ended; a test of the command runs it",
     "uvicorn examples.": "it serves until it is ended; a test of the recipe runs it",
     "scripts/benchmarks": "it installs, and takes minutes; a test runs all of it in small",
     "scripts/demo": "it installs; .ci/run and the demo's own tests run what it starts",

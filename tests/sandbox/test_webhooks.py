@@ -270,7 +270,9 @@ async def test_misuse_is_refused_and_forgets_no_webhook() -> None:
         ({"target": ""}, "ValueError: .*posted to this machine only"),
         ({"target": "http://127.0.0.1/a\r\nX: y"}, "ValueError: .*only characters that a URL may have"),
         ({"target": "http://127.0.0.1/a b"}, "ValueError: .*only characters that a URL may have"),
-        ({"target": "http://127.0.0.1:many/"}, "ValueError: .*Port"),
+        ({"target": "http://127.0.0.1:many/"}, "ValueError: .*posted to this machine only"),
+        ({"target": "http://127.0.0.1:65536/"}, "ValueError: .*posted to this machine only"),
+        ({"target": "http://[::1/"}, "ValueError: .*posted to this machine only"),
         ({"target": "http://127.0.0.1/", "path": "/a"}, "ValueError: .*path is for an ASGI app"),
         ({"path": "a"}, "ValueError: .*path is for an ASGI app, and begins with '/'"),
     ]
