@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -43,6 +44,14 @@ ANSWERS = {
     "1" * 41: USAGE,
 }
 KNOWN_KEYS = ["1", "2", "firezap0003"]
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_heard() -> Iterator[None]:
+    # A shell may start the tests with SIGINT ignored, and asyncio.run leaves it at that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
