@@ -112,9 +112,6 @@ class Processes:
         process.kill()
         process.__exit__()
 
-    def by_number(self, number: int) -> Process | None:
-        return next((process for process in self.alive if process.number == number), None)
-
     def end(self) -> list[Findings]:
         """Let all end, and return what they found."""
         for process in self.alive:

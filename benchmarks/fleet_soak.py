@@ -21,7 +21,7 @@ from statuslookup.sandbox import Sandbox
 from tests.support.redis_servers import RedisServer, binaries
 
 from .fleet_member import Findings, Orders
-from .fleet_processes import Processes
+from .fleet_processes import Process, Processes
 
 LIMIT: Final = RateLimit(2, per=1.0)
 KEYS: Final = 20_000
@@ -38,6 +38,8 @@ class Result:
     requests: int
     rejections: int
     killed: int
+    killed_in_flight: int
+    """Those of them whose request the server had, and which had not yet said that it is over."""
     faults: Counter[str]
     keys_left: dict[str, int] = field(factory=dict)
     """The keys in Redis at the end, with the number of their members."""
@@ -67,7 +69,8 @@ class Result:
         cancelled = sum(each.cancelled for each in self.findings)
         return (
             f"{self.answers:,} answers and {cancelled:,} cancelled lookups of {len(self.findings)} processes"
-            f" that lived on, {self.killed} killed; {self.requests:,} requests, {self.rejections} rejections;"
+            f" that lived on, {self.killed} killed, at least {self.killed_in_flight} in flight;"
+            f" {self.requests:,} requests, {self.rejections} rejections;"
             f" p50 {self.latency(0.5):.2f} s, p99 {self.latency(0.99):.2f} s, at most {self.latency(1):.2f}"
             f" s; faults: {dict(self.faults)}"
         )
@@ -104,12 +107,16 @@ class RedisFaults:
 class Soak:
     """Processes, a server and a Redis, and what is done to them."""
 
-    def __init__(self, server: RedisServer, sandbox: Sandbox, processes: Processes, seed: int = 0) -> None:
+    def __init__(
+        self, server: RedisServer, sandbox: Sandbox, processes: Processes, seed: int = 0, *, spared: int = 0
+    ) -> None:
         self._server = server
         self._sandbox = sandbox
         self._processes = processes
+        self._spared = processes.alive[:spared]
         self._random = random.Random(seed)
         self.faults: Counter[str] = Counter()
+        self.killed_in_flight = 0
 
     @property
     def all_faults(self) -> dict[str, Callable[[], None]]:
@@ -124,24 +131,37 @@ class Soak:
         self.all_faults[name]()
         self.faults[name] += 1
 
-    def go_on(self, seconds: float, *, names: list[str], pause: float = 2.0) -> None:
+    def go_on(
+        self, seconds: float, *, names: list[str], pause: float = 2.0, is_regular: bool = False
+    ) -> None:
         """Do one of the faults after each pause, by chance."""
         ends_at = time.monotonic() + seconds
         while time.monotonic() < ends_at:
-            time.sleep(pause * self._random.uniform(0.5, 1.5))
+            time.sleep(pause if is_regular else pause * self._random.uniform(0.5, 1.5))
             self.do(self._random.choice(names))
 
     def kill_any(self) -> None:
-        self._processes.kill(self._random.choice(self._processes.alive))
+        self._processes.kill(self._random.choice(self._mortal))
         self._processes.start()
 
+    @property
+    def _mortal(self) -> list[Process]:
+        return [process for process in self._processes.alive if process not in self._spared]
+
     def kill_holder(self, *, within: float = 5.0) -> None:
-        """Kill a process while its request is under way."""
+        """Kill a process whose request the server has."""
+        # To be told the number of one that is just starting would take longer than a request.
+        numbers = {process.number: process for process in self._mortal}
         ends_at = time.monotonic() + within
+        seen = self._sandbox.requests
         while time.monotonic() < ends_at:
-            holder = self._processes.by_number(self._holder())
+            requests = self._sandbox.requests
+            holder = numbers.get(self._holder()) if requests > seen else None
+            seen = requests
             if holder is not None:
                 self._processes.kill(holder)
+                # The dead say nothing: if its place is still taken, it was killed before it could free it.
+                self.killed_in_flight += self._holder() == holder.number
                 self._processes.start()
                 return
             time.sleep(0.005)
@@ -178,6 +198,7 @@ class Soak:
             requests=self._sandbox.requests,
             rejections=self._sandbox.rejections,
             killed=self._processes.killed,
+            killed_in_flight=self.killed_in_flight,
             faults=self.faults,
             keys_left=left,
         )
@@ -190,6 +211,8 @@ def soak(
     per_second: float = 8.0,
     names: list[str] | None = None,
     pause: float = 2.0,
+    is_regular: bool = False,
+    spared: int = 0,
     counting: Any = "spacing",
     cancelled: float = 0.05,
     seed: int = 0,
@@ -208,8 +231,10 @@ def soak(
             fleet.start(processes)
             for process in fleet.alive:
                 assert process.number
-            under_fire = Soak(server, sandbox, fleet, seed)
-            under_fire.go_on(seconds, names=names or list(under_fire.all_faults), pause=pause)
+            under_fire = Soak(server, sandbox, fleet, seed, spared=spared)
+            under_fire.go_on(
+                seconds, names=names or list(under_fire.all_faults), pause=pause, is_regular=is_regular
+            )
             return under_fire.end()
 
 
@@ -218,8 +243,15 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (default: 10)")
     parser.add_argument("--processes", type=int, default=10, help="how many (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="for other faults")
-    parser.add_argument("--faults", nargs="+", help="not all of them")
+    parser.add_argument("--faults", nargs="+", metavar="FAULT", help="these alone, such as 'kill the holder'")
     parser.add_argument("--pause", type=float, default=2.0, help="seconds between two (default: 2)")
+    parser.add_argument("--regular", action="store_true", help="no pause is shorter or longer than that")
+    parser.add_argument(
+        "--spared",
+        type=int,
+        default=0,
+        help="how many are never killed: what is killed cannot tell how long it waited",
+    )
     parser.add_argument("--counting", default="spacing", help="how the server counts (default: spacing)")
     chosen = parser.parse_args()
     result = soak(
@@ -228,6 +260,8 @@ def main() -> None:
         seed=chosen.seed,
         names=chosen.faults,
         pause=chosen.pause,
+        is_regular=chosen.regular,
+        spared=chosen.spared,
         counting=chosen.counting,
     )
     print(result)

@@ -277,7 +277,9 @@ class Worker(Generic[KeyT]):
         if turn is None or turn.taken.done():
             # It has left meanwhile; somebody else here may want the same.
             is_follow_up = not taken.keys
-            turn = next((each for each in self._waiting if each.is_follow_up == is_follow_up), None)
+            # Who was cancelled this very moment has not left the queue yet.
+            here = (each for each in self._waiting if not each.taken.done())
+            turn = next((each for each in here if each.is_follow_up == is_follow_up), None)
         if turn is None:
             self.give_back(taken)
         else:

@@ -253,7 +253,7 @@ def test_what_is_to_be_installed_exists() -> None:
 
 def test_every_benchmark_that_is_named_exists() -> None:
     named = {name for fence in FENCES for name in re.findall(r"python -m (benchmarks\.\w+)", fence.text)}
-    assert named == {"benchmarks.fleet", "benchmarks.limiter_simulation"}
+    assert named == {"benchmarks.fleet", "benchmarks.fleet_soak", "benchmarks.limiter_simulation"}
     assert all(find_spec(name) for name in named)
 
 

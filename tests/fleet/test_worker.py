@@ -277,3 +277,20 @@ async def test_where_redis_lost_writes_all_is_said_again() -> None:
     await asyncio.sleep(0.2)
     assert [said for _, said in queue.takes] == [["1"], ["1"]]
     await worker.leave()
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("others", [0, 1])
+async def test_the_slot_of_who_is_cancelled_right_before_the_reply_is_for_others(others: int) -> None:
+    queue, owner = Queue(Taken(7, ["1"], LeftPace(0, None)), seconds=0.02), Owner([1])
+    worker = worker_of(queue, owner)
+    turns = [worker.ask(200) for _ in range(1 + others)]
+    await asyncio.sleep(0.01)
+    # What Task.cancel() does at once; the task itself leaves the queue when it comes to it.
+    turns[0].taken.cancel()
+    await asyncio.sleep(0.011)
+    worker.withdraw(turns[0])
+    await asyncio.sleep(0.1)
+    assert [turn.taken.result().fence for turn in turns[1:]] == [7] * others
+    assert others or queue.done_with  # it is given back
+    await worker.leave()
