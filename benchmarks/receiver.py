@@ -121,7 +121,7 @@ async def _serve(listener: socket.socket, load: Load, pipe: Connection) -> None:
         pipe.send("measuring")
         await _received(pipe)
         cpu = _cpu() - begin
-        await asyncio.wait(waits, timeout=2.0) if waits else None
+        await asyncio.wait(waits, timeout=10.0) if waits else None
         for task in waits:
             task.cancel()
         server.should_exit = True
@@ -175,7 +175,7 @@ async def _measure(load: Load, port: int, pipe: Connection) -> Figures:
     # Messages that nobody waits for: strangers, or already told.
     await asyncio.gather(*(_post(port, load.posts + number, Figures()) for number in range(_WARM_UP)))
     pipe.send("measure")
-    assert _answer(pipe, 10) == "measuring"
+    assert _answer(pipe, 60) == "measuring"
     posted: dict[str, float] = {}
     begin = time.monotonic()
     posts: set[asyncio.Task[None]] = set()
@@ -185,7 +185,7 @@ async def _measure(load: Load, port: int, pipe: Connection) -> Figures:
         posts.add(asyncio.create_task(_post(port, number, figures)))
     await asyncio.gather(*posts)
     pipe.send("end")
-    cpu, returned = _answer(pipe, 20)
+    cpu, returned = _answer(pipe, 60)
     figures.cpu = cpu / load.posts
     figures.returns = [at - posted[key] for key, at in returned.items() if key in posted]
     return figures

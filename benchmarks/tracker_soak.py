@@ -105,6 +105,8 @@ class Member:
         self._said = said
         self.unsure: dict[str, None] = {}
         """Keys that it was told to track, and did not say that it does."""
+        self.has_spoken = asyncio.Event()
+        """Whether it has begun to work, which takes a moment: there is much to import."""
         self._process: asyncio.subprocess.Process | None = None
         self._listening: asyncio.Task[None] | None = None
 
@@ -123,6 +125,7 @@ class Member:
         assert process.stdout is not None
         async for line in process.stdout:
             words = line.decode().split()
+            self.has_spoken.set()
             if words[0] == "tracked":
                 self.unsure.pop(words[1], None)
             await self._said.put(words)
@@ -190,6 +193,7 @@ class Soak:
             **{name: _in_thread(fault) for name, fault in RedisFaults(server, self._random).all.items()},
         }
         self._faults = {name: all_faults[name] for name in faults or all_faults}
+        self._deck: list[str] = []
         self.result = Result()
         self.campaign = Campaign(sandbox, curve=curve, webhooks=_MISHAPS, random=random.Random(seed + 1))
         self._said: asyncio.Queue[list[str]] = asyncio.Queue()
@@ -208,12 +212,14 @@ class Soak:
 
     async def run(self, seconds: float, *, per_second: float, pause: float) -> Result:
         """Send messages and do one fault after each pause; return what came of it when all is told."""
-        self._began = time.monotonic()
         async with self._http, self.campaign.playing(hand=self._post), asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(self._listen())
             for member in self._members:
                 await member.start()
             sending = tasks.create_task(self._send(per_second))
+            for member in self._members:
+                await member.has_spoken.wait()
+            self._began = time.monotonic()
             await self._do_faults(min(60.0, seconds / 2), pause)
             warm = self._members[0].mebibytes
             await self._do_faults(seconds, pause)
@@ -262,7 +268,9 @@ class Soak:
         """Do one fault after another, until so many seconds after the beginning."""
         while time.monotonic() < self._began + until:
             await asyncio.sleep(pause * self._random.uniform(0.5, 1.5))
-            name = self._random.choice(list(self._faults))
+            # Dealt like cards: each of them comes, also in a short run.
+            self._deck = self._deck or self._random.sample(list(self._faults), len(self._faults))
+            name = self._deck.pop()
             await self._faults[name]()
             self.result.faults[name] += 1
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from statuslookup import DeliveryState
 from statuslookup._limits import budgets as register
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from statuslookup.sandbox import Sandbox
     from tests.support.watch import Watch
 
-# On a busy machine, an example can take long; pytest-timeout ends what hangs.
-settings.register_profile("no deadline", deadline=None)
+# On a busy machine, an example can take long, and so can its making; pytest-timeout ends what hangs.
+settings.register_profile("no deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no deadline")
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]

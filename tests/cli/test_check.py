@@ -335,7 +335,7 @@ def test_a_signal_writes_what_is_done_and_says_how_to_go_on(
     (tmp_path / "in").write_text(ids(3000))
     with sandbox.serve() as url:
         arguments = ["check", "smsfire", str(tmp_path / "in"), "-o", str(out), "--base-url", url]
-        process = start(*arguments, "--rate", "8", env=environment(**CREDENTIALS))
+        process = start(*arguments, "--rate", "4", env=environment(**CREDENTIALS))
         deadline = time.monotonic() + 30
         while not (out.exists() and out.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.01)

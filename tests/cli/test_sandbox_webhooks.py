@@ -22,16 +22,10 @@ from statuslookup.sandbox import Campaign, Mishaps, Sandbox
 from tests.support.commands import run
 from tests.support.pages import DOCS, fences_of
 from tests.support.processes import environment, finish, needs_signals, start
+from tests.support.redis_servers import free_port
 
 SECRET = "only-for-trying-it-out"
 NOWHERE = f"http://127.0.0.1:9/{SECRET}"
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
 
 
 @pytest.fixture
@@ -65,7 +59,7 @@ def pasted(lines: str) -> Iterator["subprocess.Popen[str]"]:
 def end(process: "subprocess.Popen[str]") -> str:
     """End all that lines have started as a service manager does, and return what that says on stderr."""
     os.killpg(process.pid, signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 143, errors
     return errors
 
@@ -133,7 +127,7 @@ def test_a_signal_ends_it_and_it_says_what_it_posted(
     else:
         raise AssertionError("no message was sent")
     process.send_signal(number)
-    exit_code, output, errors = finish(process, within=10)
+    exit_code, output, errors = finish(process, within=30)
     assert (exit_code, output) == (code, "")
     assert errors.endswith("Interrupted.\n")
     assert "Traceback" not in errors

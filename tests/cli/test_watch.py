@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,14 @@ def test_every_change_is_a_line_and_all_that_is_over_ends_it(played: tuple[Sandb
 def test_a_change_meanwhile_is_a_line_of_its_own(played: tuple[Sandbox, str]) -> None:
     sandbox, url = played
     sandbox.add_message(4, state=SENT)
-    later = threading.Timer(1.0, sandbox.change_state, (4, READ))
+
+    def change_after_the_first_answer() -> None:
+        ends_at = time.monotonic() + 60
+        while not sandbox.answered and time.monotonic() < ends_at:
+            time.sleep(0.01)
+        sandbox.change_state(4, READ)
+
+    later = threading.Thread(target=change_after_the_first_answer)
     later.start()
     result = watch(url, "-", "--first", "1", input="4\n")
     later.join()
@@ -75,7 +83,7 @@ def test_a_change_meanwhile_is_a_line_of_its_own(played: tuple[Sandbox, str]) ->
 def test_until_says_what_is_enough(until: str, ends: list[bool], played: tuple[Sandbox, str]) -> None:
     sandbox, url = played
     sandbox.add_message(4, state=SENT)
-    result = watch(url, "-", "--until", until, "--first", "0.5", "--give-up", "3", input="4\n")
+    result = watch(url, "-", "--until", until, "--first", "0.5", "--give-up", "4", input="4\n")
     assert [(line["state"], line["is_over"]) for line in rows(result.stdout)] == [
         ("SENT", end) for end in ends
     ]

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import queue
-import socket
 import subprocess
 import sys
 import threading
@@ -29,6 +28,7 @@ from examples import fastapi_service, prometheus_metrics, several_accounts
 from statuslookup import ClientStats, DeliveryState, ProviderError, RetryPolicy, SMSFire, StatusClient
 from statuslookup.sandbox import Sandbox
 from statuslookup.sandbox._serving import serving
+from tests.support.redis_servers import free_port
 
 TOKEN = "canary-token"
 
@@ -354,25 +354,18 @@ async def test_prometheus_reads_a_client_that_works(served: Sandbox) -> None:
     assert samples["statuslookup_coalesced_lookups_total", "shop"] == 1
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
-
-
 def test_prometheus_is_served_on_a_port(served: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv("METRICS_PORT", str(port))
     samples: dict[tuple[str, str], float] = {}
     with subprocess.Popen([sys.executable, "-W", "error", "-m", "examples.prometheus_metrics"]) as process:
         try:
-            until = time.monotonic() + 30
+            until = time.monotonic() + 60
             while samples.get(("statuslookup_sent_keys_total", "shop")) != 300 and time.monotonic() < until:
                 assert process.poll() is None
                 try:
                     samples = samples_of(httpx.get(f"http://127.0.0.1:{port}/metrics").text)
-                except httpx.ConnectError:
+                except httpx.TransportError:
                     time.sleep(0.05)
         finally:
             process.kill()

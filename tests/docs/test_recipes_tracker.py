@@ -94,7 +94,11 @@ async def test_fastapi_says_what_it_knows_so_far(sandbox: Sandbox) -> None:
     phones = Phones(Campaign(sandbox, curve=curve, webhooks=Mishaps(), random=Random(7)))
     async with service(phones) as http:
         await http.post("/messages/order-17", json=ORDER)
-        answer = (await http.get("/messages/order-17", params={"wait": 0.5})).json()
+        answer: dict[str, object] = {"state": None}
+        # Its webhook comes soon, but a busy machine may be late with it.
+        async with asyncio.timeout(60):
+            while answer["state"] is None:
+                answer = (await http.get("/messages/order-17", params={"wait": 0.5})).json()
     assert answer == {"state": SENT, "is_over": False}
 
 
@@ -138,7 +142,7 @@ def test_the_bot_says_when_a_message_was_read(sandbox: Sandbox) -> None:
 def test_the_bot_says_so_when_a_message_is_not_read_for_long(sandbox: Sandbox) -> None:
     sandbox.add_message(1, custom_id="firezap0001", state=DELIVERED)
     telegram = Telegram(["firezap0001"], command="read", count=2)
-    run_bot(telegram, LONGEST_WAIT=1.0)
+    run_bot(telegram, LONGEST_WAIT=3.0)
     assert telegram.answers == {"firezap0001": "firezap0001 was not read in a day. It is DELIVERED."}
 
 

@@ -39,7 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if metafunc.function is test_chaos_within_a_rate_limit:
             # It takes longer, and fewer than this would not meet with everything.
             lookups = max(lookups // 10, 5_000)
-        limit = pytest.mark.timeout(90 + lookups / 500)
+        limit = pytest.mark.timeout(300 + lookups / 500)
         metafunc.parametrize("lookups", [pytest.param(lookups, marks=limit)])
 
 
@@ -59,11 +59,9 @@ def open_sockets() -> int:
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Wait for what neither the client nor the server tells anybody."""
-    for _ in range(1000):
-        if is_so():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come true within 10 s")
+    async with asyncio.timeout(60):
+        while not is_so():  # noqa: ASYNC110 # that is the point
+            await asyncio.sleep(0.01)
 
 
 async def until_idle(client: Client) -> None:
@@ -101,6 +99,8 @@ def new_client(server: ChaosServer, rate_limit: RateLimit | None) -> Client:
 
 async def run(lookups: int, rate_limit: RateLimit | None, coroutines: int) -> None:
     server = ChaosServer(messages=max(lookups // 5, 2 * WINDOW), seed=SEED)
+    # Other tests may have left some that nobody has collected yet.
+    gc.collect()
     sockets = open_sockets()
     with no_noise(), server.serve():
         listening = open_sockets()
@@ -129,15 +129,17 @@ async def run(lookups: int, rate_limit: RateLimit | None, coroutines: int) -> No
             chaos.check_all_ended_once()
             assert server.problems == []
             assert (stats.queued, stats.in_flight) == (0, 0)
-            assert len(asyncio.all_tasks()) == 1
+            # Of a body that was not read to its end, asyncio ends httpcore's generators in tasks of its own.
+            await until(lambda: len(asyncio.all_tasks()) == 1)
             rejections = server.faults[Fault.REJECTED] + server.faults[Fault.REJECTED_WITH_ADVICE]
-            # A request that nobody waits for any more may be ended when its 429 is already on the way.
-            assert 0.9 * rejections - 2 <= stats.rejections <= rejections
+            # A request that nobody waits for any more may be ended when its 429 is already on the way: more
+            # often on a slow machine.
+            assert 0.5 * rejections - 2 <= stats.rejections <= rejections
             check_memory(lookups, before, after, chaos.peaks)
             check_that_it_was_chaos(chaos, server, client)
         await until(lambda: not server.open_connections)
-        assert len(asyncio.all_tasks()) == 1
         gc.collect()
+        await until(lambda: len(asyncio.all_tasks()) == 1)
         assert open_sockets() == listening
     gc.collect()
     assert open_sockets() == sockets
@@ -239,7 +241,7 @@ async def test_closing_under_fire() -> None:
             lookups = [asyncio.create_task(client.get(key)) for key in keys[:1000]]
             bulk = asyncio.create_task(client.get_many(keys[500:]))
             await asyncio.sleep(rng.uniform(0, 0.1))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await client.aclose()
                 ends = await asyncio.gather(*lookups, bulk, return_exceptions=True)
             del lookups, bulk

@@ -59,6 +59,16 @@ async def fleet(server: RedisServer) -> "AsyncIterator[Fleet]":
         yield fleet
 
 
+@pytest.fixture
+async def timed_fleet(server: RedisServer) -> "AsyncIterator[Fleet]":
+    """As ``fleet``, but time passes only when a test says so: for the members and for Redis alike."""
+    from tests.support.members import Fleet
+    from tests.support.virtual_time import ManualClock
+
+    async with Fleet(server.url, clock=ManualClock(1_700_000_000.0)) as fleet:
+        yield fleet
+
+
 @pytest.fixture(params=EACH_SERVER)
 def new_server(request: pytest.FixtureRequest) -> Iterator[Callable[..., RedisServer]]:
     """Makes servers of a test's own, which it may do everything to; they are not started."""

@@ -9,8 +9,7 @@ from statuslookup import SMSFire
 from statuslookup.fleet.slot import ANNOUNCE
 from statuslookup.sandbox import Sandbox
 from tests.support.fleets import Clients, until
-from tests.support.members import SENT, SHORT_LEASE, TERMS, Fleet, identity, taken
-from tests.support.redis_servers import RedisServer
+from tests.support.members import LEASE, SENT, TERMS, Fleet, identity, taken
 
 
 async def waiting(redis: Redis) -> int:
@@ -55,15 +54,14 @@ async def test_where_nothing_was_told_nothing_is_owed(fleet: Fleet) -> None:
     assert not await one.done(had.fence, None, back=["1"], payload=None)
 
 
-async def test_whose_lease_ended_may_still_wait(server: RedisServer) -> None:
-    async with Fleet(server.url, lease=SHORT_LEASE) as mortals:
-        one, two = mortals.member(), mortals.member()
-        await two.take(TERMS, ANNOUNCE, first=["1"])
-        had = await taken(one)
-        while not one.is_alone:
-            await asyncio.sleep(SHORT_LEASE / 4)
-            await one.take(TERMS, ANNOUNCE)
-        assert await one.done(had.fence, SENT, told=["1"], payload=None)
+async def test_whose_lease_ended_may_still_wait(timed_fleet: Fleet) -> None:
+    one, two = timed_fleet.member(), timed_fleet.member()
+    await two.take(TERMS, ANNOUNCE, first=["1"])
+    had = await taken(one)
+    while not one.is_alone:
+        timed_fleet.pass_time(LEASE / 4)
+        await one.take(TERMS, ANNOUNCE)
+    assert await one.done(had.fence, SENT, told=["1"], payload=None)
 
 
 async def test_a_redis_that_forgot_who_lives_is_no_proof_of_being_alone(fleet: Fleet, redis: Redis) -> None:
@@ -84,7 +82,7 @@ async def test_no_status_passes_through_redis_where_nobody_could_hear_it(redis_u
             self.told += 1
             return super().answer_to_json(answer)
 
-    sandbox = Sandbox(latency=0.3)
+    sandbox = Sandbox(latency=0.05)
     sandbox.add_message(1)
     sandbox.add_message(2)
     with sandbox.serve() as url:
@@ -93,6 +91,8 @@ async def test_no_status_passes_through_redis_where_nobody_could_hear_it(redis_u
             one, two = await fleet.of(provider), await fleet.smsfire()
             assert await one.get(1) is not None
             assert provider.told == 0
+            # So long that also on a busy machine the newcomer comes while the request is under way.
+            sandbox._half_latency = 1.0
             mine = asyncio.create_task(one.get(2))
             await until(lambda: one.stats().in_flight == 1)
             # Of a key that is under way in another process, the newcomer hears what became of it.

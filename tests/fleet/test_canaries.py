@@ -79,7 +79,7 @@ async def test_what_strangers_publish_is_no_answer(redis_url: str, strict: tuple
         # On a slow machine their own request may have been answered by now.
         assert sandbox.requests or not any(lookup.done() for lookup in lookups)
         assert [getattr(each, "id", None) for each in await asyncio.gather(*lookups)] == [2, 3]
-        assert sandbox.requests == 1
+        assert sandbox.keys == 2
         assert [getattr(each, "id", None) for each in found] == [2, 3]
 
 
@@ -99,6 +99,7 @@ async def test_garbage_in_the_queue_costs_a_slot_at_most(redis_url: str, strict:
         assert getattr(await lookup, "id", None) == 2
         assert getattr(await one.get(3), "id", None) == 3
         # The last answer comes a moment before Redis knows of it.
-        await asyncio.sleep(0.2)
-        assert await redis.zrange(queue, 0, -1) == []
+        async with asyncio.timeout(10):
+            while await redis.zrange(queue, 0, -1):  # noqa: ASYNC110 # there is nothing that could be waited for
+                await asyncio.sleep(0.01)
         assert sandbox.keys == 3

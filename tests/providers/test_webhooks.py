@@ -179,12 +179,12 @@ def test_an_error_does_not_quote_the_body(parse: Parse, item: dict[str, Any]) ->
 def test_a_webhook_is_read_in_less_than_a_millisecond(parse: Parse, item: dict[str, Any]) -> None:
     body = json.dumps(item).encode()
     parse(body)
-    # The best of several, because the machine that runs this may be doing other things as well.
+    # The best of several, and of this thread alone: the machine may be doing other things as well.
     seconds = []
     for _ in range(50):
-        started = time.perf_counter()
+        started = time.thread_time()
         parse(body)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.thread_time() - started)
     assert min(seconds) < 0.001
 
 

@@ -108,7 +108,7 @@ async def test_it_posts_to_a_plain_server(closes: bool) -> None:
     }
     for response, delivered in responses.items():
         async with plain_server(response, closes=closes) as (url, plain):
-            with anyio.fail_after(1.9):
+            with anyio.fail_after(15):
                 posted = await changed(2).post_webhooks(url)
         assert (posted.requests, posted.delivered) == (2, delivered), response
         head, body = plain.requests[1].split(b"\r\n\r\n")
@@ -125,7 +125,7 @@ async def test_a_response_that_is_cut_off_is_none() -> None:
 
 
 async def test_a_server_that_never_answers_gets_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("statuslookup.sandbox._webhooks._SECONDS_TO_ANSWER", 0.1)
+    monkeypatch.setattr("statuslookup.sandbox._webhooks._SECONDS_TO_ANSWER", 0.5)
     async with plain_server(None) as (url, plain):
         posted = await changed(2).post_webhooks(url)
     assert posted == Posted(lost=0, repeated=0, requests=2, delivered=0)

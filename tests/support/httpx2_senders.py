@@ -46,5 +46,5 @@ async def serving(serve: Serve, context: ssl.SSLContext | None = None) -> AsyncI
         yield f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await asyncio.gather(*tasks)

@@ -11,10 +11,13 @@ from statuslookup._clock import SYSTEM_CLOCK, Clock
 from statuslookup._wire import Secret
 from statuslookup.fleet.identity import Identity
 from statuslookup.fleet.link import Link
+from statuslookup.fleet.scripts import Script
 from statuslookup.fleet.shared_queue import SharedQueue
 from statuslookup.fleet.slot import LeftPace, Sent, Taken, Terms
+from tests.support.timed_scripts import TimedLink
+from tests.support.virtual_time import ManualClock
 
-# Long, so that none ends on a busy machine; short for those who wait for its end: Redis's time is real.
+# Long, so that none ends on a busy machine; short for those who wait for its end, where Redis's time is real.
 LEASE = 30.0
 SHORT_LEASE = 0.4
 TERMS = Terms(interval=0.05, period=0.1, places=2)
@@ -53,8 +56,20 @@ class Heard:
         self.reconnections += 1
 
 
+class _TimedLink(TimedLink):
+    """Lets a millisecond pass before each call, because two are never one: Redis's time is their order."""
+
+    async def run(self, script: Script, keys: Any, *arguments: str | bytes) -> Any:
+        self.clock.stop(0.001)
+        return await super().run(script, keys, *arguments)
+
+
 class Fleet:
-    """Members on one server, which end with it."""
+    """Members on one server, which end with it.
+
+    With a ``ManualClock`` its time is also Redis's, and passes when a test says so: however busy the machine
+    is, nothing ends in between.
+    """
 
     def __init__(self, redis: Any, *, lease: float = LEASE, clock: Clock = SYSTEM_CLOCK) -> None:
         self._redis = redis
@@ -63,14 +78,22 @@ class Fleet:
         self._stack = AsyncExitStack()
         self.heard: dict[int, Heard] = {}
 
-    def member(self, account: str = "a", *, process: int | None = None, **options: Any) -> SharedQueue:
-        link = Link(self._redis, clock=self._clock, **options)
+    def member(self, account: str = "a", *, process: int | None = None) -> SharedQueue:
+        clock = self._clock
+        if isinstance(clock, ManualClock):
+            link: Link = _TimedLink(self._redis, clock)
+        else:
+            link = Link(self._redis, clock=clock)
         heard = Heard()
         queue = SharedQueue(link, identity(account), heard, lease=self._lease, process=process)
         self.heard[queue.process] = heard
         self._stack.push_async_callback(link.aclose)
         self._stack.push_async_callback(queue._subscription.aclose)
         return queue
+
+    def pass_time(self, seconds: float) -> None:
+        assert isinstance(self._clock, ManualClock)
+        self._clock.stop(seconds)
 
     async def __aenter__(self) -> Self:
         return self

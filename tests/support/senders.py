@@ -116,7 +116,7 @@ class Server:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             if self.connections:
                 await self.ended.wait()
             await self._server.wait_closed()

