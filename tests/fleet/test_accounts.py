@@ -10,8 +10,8 @@ import pytest
 from statuslookup import RateLimit
 from tests.support.fleets import Clients
 
-
-# Each way's time. A busy machine adds some to it; were that as much, the next ways could be too quick for the credit.
+# The time of each way, and far more than a busy machine adds: a way half as long as all before would be too
+# quick for the credit.
 _WAY = 0.01
 
 
