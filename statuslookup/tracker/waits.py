@@ -43,9 +43,12 @@ class Waits(Generic[KeyT, AnswerT]):
                 continue
             try:
                 is_served = entry.is_over or self._reaches(entry, until)
+            except StopIteration:
+                # A future takes none, as Python lets none leave a coroutine.
+                _end(wait, RuntimeError("the function given as until raised StopIteration"))
+                continue
             except Exception as error:  # noqa: BLE001 # it is its caller's own, and goes there
-                wait.set_exception(error)
-                wait.exception()
+                _end(wait, error)
                 continue
             if is_served:
                 self.leave(key, wait)
@@ -61,5 +64,10 @@ class Waits(Generic[KeyT, AnswerT]):
         for waits in list(self._waits.values()):
             for wait in list(waits):
                 if not wait.done():
-                    wait.set_exception(error.fresh())
-                    wait.exception()
+                    _end(wait, error.fresh())
+
+
+def _end(wait: Wait[Any], error: Exception) -> None:
+    wait.set_exception(error)
+    # Its caller may be gone before it can take the error.
+    wait.exception()

@@ -163,16 +163,19 @@ async def test_a_wait_for_a_function_of_the_status() -> None:
         assert list(tracker.open()) == []
 
 
-async def test_a_function_that_raises_ends_its_own_wait_alone() -> None:
+@pytest.mark.parametrize(
+    ("raised", "seen"), [(ZeroDivisionError, ZeroDivisionError), (StopIteration, RuntimeError)]
+)
+async def test_a_function_that_raises_ends_its_own_wait_alone(raised: Any, seen: Any) -> None:
     async with smsfire_tracker(PlayedClient()) as tracker:
 
         def broken(status: Any) -> bool:
-            raise ZeroDivisionError
+            raise raised
 
         waits = [asyncio.ensure_future(tracker.wait(1, until=until)) for until in (broken, DELIVERED)]
         await ticks()
         tracker.feed([message(1, SENT)])
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(seen):
             await waits[0]
         tracker.feed([message(1, DELIVERED)])
         assert (await waits[1]).state is DELIVERED
