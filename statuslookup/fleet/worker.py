@@ -5,7 +5,7 @@ import logging
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import Context
 from typing import Final, Generic
 
@@ -278,11 +278,9 @@ class Worker(Generic[KeyT]):
         if now - self._said_all_at > _SAY_ALL_AGAIN_AFTER:
             self.announcements.doubt()
             self._said_all_at = now
-        first: Sequence[KeyT] = ()
-        bulk: Sequence[KeyT] = ()
-        if not self._owner.is_paused:
-            first, bulk = self._owner.front()
-        return self.announcements.changes(first, bulk, self._owner.wanted)
+        is_paused = self._owner.is_paused
+        first, bulk = ([], []) if is_paused else self._owner.front()
+        return self.announcements.changes(first, bulk, self._owner.wanted, is_all=not is_paused)
 
     def _hand_over(self, taken: Taken, turn: Turn | None) -> None:
         if turn is None or turn.taken.done():
