@@ -316,6 +316,20 @@ async def play_with_slow_messages(stage: Stage) -> None:
     await play(stage, redis=PlayedRedis(message_latency=0.03))
 
 
+async def play_for_newcomers(stage: Stage) -> None:
+    """One member works, and there is a step every other millisecond for another one to come in."""
+    fleet = Fleet(stage, redis=PlayedRedis(message_latency=0.001))
+    await fleet.open(SharedTens())
+    # So that who works knows of the other one, which rests by then.
+    await fleet.clients[1].get(5)
+    await asyncio.sleep(1.0)
+    stage.begin()
+    fleet.ask("a1", 0, 1)
+    for _ in range(60):
+        await asyncio.sleep(0.002)
+    await fleet.finish()
+
+
 async def play_alone(stage: Stage) -> None:
     """One member works, and a second one comes at the end."""
     fleet = Fleet(stage)
@@ -373,6 +387,13 @@ def test_one_event(name: str, is_thorough: bool) -> None:
 def test_one_event_elsewhere(play: Play, name: str, is_thorough: bool) -> None:
     explorer = Explorer(play)
     explorer.try_each(name, EVENTS[name], every=1 if is_thorough else 23)
+    explorer.check()
+
+
+@pytest.mark.parametrize("key", [1, 4])
+def test_a_newcomer_misses_nothing(key: int) -> None:
+    explorer = Explorer(play_for_newcomers)
+    explorer.try_each("a call", event(Fleet.join, 1, key))
     explorer.check()
 
 
