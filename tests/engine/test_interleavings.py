@@ -106,15 +106,16 @@ class Scene:
     """How every call may end."""
     patience: float = 5.0
     client: StatusClient[int, int] = field(init=False)
+    other: StatusClient[int, int] = field(init=False)
+    """One that shares the limiter."""
 
     def __attrs_post_init__(self) -> None:
         self.stage.scene = self
         self.stage.may_log = ("lookups ended by a bug, in a provider, a limiter",)
-        self.client = client_of(
-            self.server,
-            self.provider or Tens(max_batch=2),
-            limiter=self.limiter,
-            retry=RetryPolicy(attempts=4, backoff=0.1, max_backoff=0.2),
+        provider = self.provider or Tens(max_batch=2)
+        retry = RetryPolicy(attempts=4, backoff=0.1, max_backoff=0.2)
+        self.client, self.other = (
+            client_of(self.server, provider, limiter=self.limiter, retry=retry) for _ in range(2)
         )
 
     def call(self, name: str, work: Any, expected: Any, *keys: int) -> None:
@@ -200,24 +201,27 @@ class Scene:
             await self.check()
         finally:
             await self.client.aclose()
+            await self.other.aclose()
 
     async def check(self) -> None:
         for name, call in self.calls.items():
             call.excuses += self.excuses
             call.check(name)
+        if isinstance(self.limiter, SlowLimiter):
+            self.limiter.error = None
         if self.closing is not None:
             await asyncio.wait([self.closing])
         else:
             await ticks()
-            if isinstance(self.limiter, SlowLimiter):
-                self.limiter.error = None
             async with asyncio.timeout(8.0):
                 assert await self.client.get(9) == 90
+        assert await self.other.get(9) == 90
         await asyncio.sleep(8.0)
         assert other_tasks() == set(), f"at rest: {other_tasks()}"
         assert self.stage.timers == [], f"at rest: {self.stage.timers}"
-        stats = self.client.stats()
-        assert (stats.queued, stats.in_flight) == (0, 0)
+        for client in (self.client, self.other):
+            stats = client.stats()
+            assert (stats.queued, stats.in_flight) == (0, 0)
         if isinstance(self.limiter, SlowLimiter):
             assert self.limiter.holder is None
             assert not self.limiter.turn.locked()
@@ -228,7 +232,7 @@ class Scene:
 
 
 async def play(stage: Stage, limiter: Any = None, provider: Any = None) -> None:
-    """Calls for one key and for many, some for the same, in three batches."""
+    """Calls for one key and for many, some for the same, in three batches, and another client."""
     scene = Scene(stage, limiter or bucket(), provider)
     stage.begin()
     client = scene.client
@@ -236,6 +240,7 @@ async def play(stage: Stage, limiter: Any = None, provider: Any = None) -> None:
     scene.call("b", client.get(1), 10, 1)
     await asyncio.sleep(0.03)
     scene.call("c", client.get(2), 20, 2)
+    scene.call("other", scene.other.get(1), 10, 1)
     scene.call("many", client.get_many([2, 3]), {2: 20, 3: 30}, 2, 3)
     scene.call("stream", scene.stream(3, 4), {3: 30, 4: 40}, 3, 4)
     await scene.finish()
@@ -256,7 +261,7 @@ def event(method: Callable[..., object], *arguments: object) -> Event:
 
 
 EVENTS: dict[str, Event] = {
-    **{f"cancel {name}": event(Scene.cancel, name) for name in ("a", "b", "c", "many", "stream")},
+    **{f"cancel {name}": event(Scene.cancel, name) for name in ("a", "b", "c", "other", "many", "stream")},
     **{f"deadline of {name}": event(Scene.expire, name) for name in ("a", "b", "c")},
     **{f"a call for {key}": event(Scene.join, key) for key in (1, 5)},
     "close": event(Scene.close),

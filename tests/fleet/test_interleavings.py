@@ -299,7 +299,7 @@ async def play(stage: Stage, provider: SharedTens | None = None, **options: Any)
 
 async def play_twice(stage: Stage) -> None:
     """As before, with two requests for each batch."""
-    await play(stage, Twice(), patience=2.5)
+    await play(stage, Twice(), patience=3.2)
 
 
 async def play_unlimited(stage: Stage) -> None:
