@@ -1,7 +1,7 @@
 """A client to which something happens before each step of the event loop in turn."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,7 @@ from attrs import define, field
 
 from statuslookup import ClosedError, IncompleteError, RateLimit, RetryPolicy, StatusClient, StatusLookupError
 from tests.support.fakes import FakeServer, Tens, bucket, client_of, other_tasks, ticks
-from tests.support.interleavings import Event, Explorer, Play, Stage
+from tests.support.interleavings import Call, Event, Explorer, Play, Stage, event
 
 INTERVAL = 0.5
 
@@ -73,26 +73,6 @@ class Twice(Tens):
 
 
 @define
-class Call:
-    """A call, and how it has to end."""
-
-    keys: tuple[int, ...]
-    task: asyncio.Task[Any]
-    expected: Any
-    excuses: tuple[type[BaseException], ...] = ()
-    """How it may end instead."""
-
-    def check(self, name: str) -> None:
-        assert self.task.done(), f"{name} hangs"
-        if self.task.cancelled():
-            assert asyncio.CancelledError in self.excuses, f"{name}: cancelled"
-        elif (error := self.task.exception()) is not None:
-            assert isinstance(error, self.excuses), f"{name}: {error!r}"
-        else:
-            assert self.task.result() == self.expected, f"{name}: {self.task.result()}"
-
-
-@define
 class Scene:
     """One client, its limiter and its server, and what is asked of it."""
 
@@ -119,7 +99,7 @@ class Scene:
         )
 
     def call(self, name: str, work: Any, expected: Any, *keys: int) -> None:
-        self.calls[name] = Call(keys, asyncio.ensure_future(work), expected)
+        self.calls[name] = Call(asyncio.ensure_future(work), expected, keys)
 
     async def stream(self, *keys: int) -> dict[int, int | None]:
         async def come() -> AsyncIterator[int]:
@@ -254,10 +234,6 @@ async def play_slow_limiter(stage: Stage) -> None:
 async def play_twice(stage: Stage) -> None:
     """As before, with two requests for each batch."""
     await play(stage, SlowLimiter(), Twice(max_batch=2, rate_limit=RateLimit(2)))
-
-
-def event(method: Callable[..., object], *arguments: object) -> Event:
-    return lambda stage: method(stage.scene, *arguments)
 
 
 EVENTS: dict[str, Event] = {

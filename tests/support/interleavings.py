@@ -89,8 +89,37 @@ class Stage:
         return [timer for timer in scheduled if not timer.cancelled()]
 
 
+@define
+class Call:
+    """A call, and how it has to end."""
+
+    task: asyncio.Task[Any]
+    expected: Any = None
+    keys: tuple[int, ...] = ()
+    excuses: tuple[type[BaseException], ...] = ()
+    """How it may end instead."""
+
+    def check(self, name: str) -> None:
+        assert self.task.done(), f"{name} hangs"
+        if self.task.cancelled():
+            assert asyncio.CancelledError in self.excuses, f"{name}: cancelled"
+        elif (error := self.task.exception()) is not None:
+            assert isinstance(error, self.excuses), f"{name}: {error!r}"
+        else:
+            assert self.task.result() == self.expected, f"{name}: {self.task.result()}"
+
+    @property
+    def is_well(self) -> bool:
+        return self.task.done() and not self.task.cancelled() and self.task.exception() is None
+
+
 Play = Callable[[Stage], Coroutine[Any, Any, None]]
 Event = Callable[[Stage], object]
+
+
+def event(method: Callable[..., object], *arguments: object) -> Event:
+    """Return what calls a method of the scene."""
+    return lambda stage: method(stage.scene, *arguments)
 
 
 def perform(play: Play, events: Mapping[int, tuple[str, Event]]) -> int:
@@ -142,10 +171,12 @@ class Explorer:
     play: Play
     faults: list[str] = field(factory=list)
     runs: int = 0
+    _steps: int = 0
 
     def steps(self) -> int:
         """Return how many steps the scenario takes when nothing happens."""
-        return perform(self.play, {})
+        self._steps = self._steps or perform(self.play, {})
+        return self._steps
 
     def try_each(self, name: str, event: Event, *, every: int = 1) -> None:
         """Let an event come before each step in turn, or before every so many of them."""

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from attrs import define, field
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
@@ -13,6 +13,8 @@ from statuslookup.fleet.scripts import DONE, TAKE
 
 _FRONT, _FIRST, _BULK, _TAKEN = -1e12, 0.0, 1e13, 2e13
 _STEP = 0.004
+_POOL: ConnectionPool = ConnectionPool()
+"""Connects to nothing."""
 
 
 def _name(process: int) -> str:
@@ -59,7 +61,8 @@ class PlayedRedis(Redis):
     """
 
     def __init__(self, latency: float = 0.01, message_latency: float = 0.01) -> None:
-        super().__init__()
+        # A pool that is given spares each of many the look at what redis-py is.
+        super().__init__(connection_pool=_POOL)
         self.latency = latency
         self.message_latency = message_latency
         self.data = _Data()

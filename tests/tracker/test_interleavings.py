@@ -19,7 +19,7 @@ from statuslookup import (
     WaitTimeoutError,
 )
 from tests.support.fakes import other_tasks, ticks
-from tests.support.interleavings import Event, Explorer, Play, Stage
+from tests.support.interleavings import Call, Event, Explorer, Play, Stage, event
 from tests.support.tracking import (
     DELIVERED,
     EPOCH,
@@ -70,25 +70,6 @@ class SlowStore(MemoryStore):
 
 
 @define
-class Call:
-    """A call of the tracker, and how it may end instead of well."""
-
-    task: asyncio.Task[Any]
-    excuses: tuple[type[BaseException], ...] = ()
-
-    def check(self, name: str) -> None:
-        assert self.task.done(), f"{name} hangs"
-        if self.task.cancelled():
-            assert asyncio.CancelledError in self.excuses, f"{name}: cancelled"
-        elif (error := self.task.exception()) is not None:
-            assert isinstance(error, self.excuses), f"{name}: {error!r}"
-
-    @property
-    def is_well(self) -> bool:
-        return self.task.done() and not self.task.cancelled() and self.task.exception() is None
-
-
-@define
 class Scene:
     """One tracker, its store and its client, and what is asked of it."""
 
@@ -122,7 +103,7 @@ class Scene:
         return smsfire_tracker(self.client, store=store, schedule=Schedule(first=1.0))
 
     def call(self, name: str, work: Any, *excuses: type[BaseException]) -> None:
-        self.calls[name] = Call(asyncio.ensure_future(work), excuses)
+        self.calls[name] = Call(asyncio.ensure_future(work), excuses=excuses)
 
     async def wait(self, key: int, **options: Any) -> None:
         status = await self.tracker.wait(key, **options)
@@ -293,10 +274,6 @@ ROWS: dict[str, Row] = {
     "i:7": Row(key="i:7", born=EPOCH - 5),
     "i:8": Row(key="i:8", born=EPOCH - 5),
 }
-
-
-def event(method: Callable[..., object], *arguments: object) -> Event:
-    return lambda stage: method(stage.scene, *arguments)
 
 
 CALLS = ("wait", "track", "watch", "callable", "timeout")
