@@ -120,6 +120,12 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture
+def is_thorough(pytestconfig: pytest.Config) -> bool:
+    """Whether --chaos asks for more than usual."""
+    return int(pytestconfig.getoption("chaos")) > 20_000
+
+
+@pytest.fixture
 def clock() -> HandClock:
     return HandClock()
 

@@ -34,10 +34,21 @@ class Announcements(Generic[KeyT]):
         return bool(self._known)
 
     def changes(
-        self, first: Sequence[KeyT], bulk: Sequence[KeyT], wanted: Callable[[Iterable[KeyT]], Iterable[KeyT]]
+        self,
+        first: Sequence[KeyT],
+        bulk: Sequence[KeyT],
+        wanted: Callable[[Iterable[KeyT]], Iterable[KeyT]],
+        *,
+        is_all: bool = True,
     ) -> Changes[KeyT]:
-        """Return what to say so that ``first`` and ``bulk`` are known, and no more than is ``wanted``."""
+        """Return what to say so that ``first`` and ``bulk`` are known, and no more than is ``wanted``.
+
+        If that ``is_all``, it ends the doubt; whoever says it, and fails, has to doubt anew.
+        """
         known = {} if self._is_doubtful else self._known
+        if is_all:
+            # Now, because what is doubted while this is said is not among it.
+            self._is_doubtful = False
         more_first = [key for key in first if not known.get(key)]
         more_bulk = [key for key in bulk if key not in known]
         left = self._known.keys() - set(first) - set(bulk)
@@ -50,7 +61,6 @@ class Announcements(Generic[KeyT]):
 
     def said(self, changes: Changes[KeyT]) -> None:
         """Take note that Redis knows of the changes, and of all that was announced before."""
-        self._is_doubtful = False
         for key in changes.gone:
             self._known.pop(key, None)
             self._told.pop(key, None)

@@ -225,7 +225,7 @@ class SharedQueue:
 
     def _give_back(self, call: "asyncio.Task[Taken | Wait]") -> None:
         if not call.cancelled() and call.exception() is None and isinstance(taken := call.result(), Taken):
-            self._link.start(self._done(taken.fence, None, (), taken.keys, b""))
+            self._start_done(taken.fence, None, (), taken.keys, b"")
 
     def is_late(self, fence: int) -> bool:
         """Tell whether the slot may have passed to another by now: then nothing may be sent in it."""
@@ -256,7 +256,13 @@ class SharedQueue:
         It returns ``True`` if others have to hear what was told by a process that believed to be alone: then
         ``told`` is still in the queue, and is to be said again, with a payload.
         """
-        return await asyncio.shield(self._link.start(self._done(fence, sent, told, back, payload)))
+        return await asyncio.shield(self._start_done(fence, sent, told, back, payload))
+
+    def _start_done(self, fence: int | None, *arguments: Any) -> "asyncio.Task[bool]":
+        call = self._link.start(self._done(fence, *arguments))
+        # However it ends: what is claimed for ever would block the whole fleet as long as this process lives.
+        call.add_done_callback(lambda _: self._held.pop(fence or 0, None))
+        return call
 
     async def _done(
         self,
@@ -275,18 +281,15 @@ class SharedQueue:
             "back": back,
             "quiet": payload is None,
         }
-        try:
-            while True:
-                try:
-                    is_owed = bool(await self._run(DONE, ask, payload or b""))
-                    break
-                except FleetError as problem:
-                    if not problem.is_transient or self._clock.time() >= self._lives_until:
-                        self.let_go()
-                        raise
-                await self._link.pause()
-        finally:
-            self._held.pop(fence or 0, None)
+        while True:
+            try:
+                is_owed = bool(await self._run(DONE, ask, payload or b""))
+                break
+            except FleetError as problem:
+                if not problem.is_transient or self._clock.time() >= self._lives_until:
+                    self.let_go()
+                    raise
+            await self._link.pause()
         if sent is not None and sent.pace.calm is not None:
             self._rung = sent.pace.rung
         if is_owed:

@@ -271,7 +271,10 @@ class FleetSource(Generic[KeyT, AnswerT]):
 
     def hear_outcomes(self, payload: bytes) -> None:
         if not self.queue.has_asked:
-            # Nothing was announced here yet, so nobody has an answer to it.
+            # Nobody can tell here whether it is new. If it is of a key that is just being announced, whose
+            # reply it has overtaken, that key has left the queue again.
+            if self.lanes.queued:
+                self.worker.reconnected()
             return
         told = self._messages.read(payload, self._asker.queued)
         # What was learned so long ago is no news, even if it is true: somebody may have kept the message.

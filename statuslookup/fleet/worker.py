@@ -5,7 +5,7 @@ import logging
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import Context
 from typing import Final, Generic
 
@@ -65,6 +65,8 @@ class Worker(Generic[KeyT]):
         self._has_news = False
         """Whether keys were queued or left since they were last announced."""
         self._is_noted = False
+        self._was_freed = False
+        """Whether the slot was said to be free since Redis was last asked for it."""
         self._called_at = self._said_all_at = -math.inf
         self.is_finishing = False
         """Whether no new exchange may begin; those that have begun go on."""
@@ -118,6 +120,7 @@ class Worker(Generic[KeyT]):
             now=self._clock.time(),
         )
         if is_free:
+            self._was_freed = True
             for turn in self._waiting:
                 turn.not_before = -math.inf
         elif process != self._queue.process:
@@ -139,6 +142,13 @@ class Worker(Generic[KeyT]):
         elif self._task is None and self._has_work() and not self._loop.is_closed():
             # Not by the loop's task factory: an eager task would begin in the middle of the caller.
             self._task = asyncio.Task(self._run(), loop=self._loop, context=Context())
+            self._task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        if task is self._task:
+            # It was cancelled from outside before it began, so it could not say so itself.
+            self._task = None
+            self._give_up(_cut_off())
 
     def _has_work(self) -> bool:
         if self._is_leaving:
@@ -160,7 +170,7 @@ class Worker(Generic[KeyT]):
                     self._fail(problem)
         except asyncio.CancelledError:
             # From outside: nobody else would go on, and who waits for the slot would wait for ever.
-            self._give_up(ClosedError("the lookup was cut off: what talks to Redis for it was cancelled"))
+            self._give_up(_cut_off())
             raise
         except Exception as error:
             logger.error("lookups ended by a bug in the fleet", exc_info=error)
@@ -245,6 +255,7 @@ class Worker(Generic[KeyT]):
 
     async def _take(self, turn: Turn | None, changes: Changes[KeyT], now: float) -> None:
         had_said, text = bool(self.announcements), self._owner.text
+        self._was_freed = False
         reply = await self._queue.take(
             self._pacer.terms(now),
             ANNOUNCE if turn is None else turn.most,
@@ -267,11 +278,9 @@ class Worker(Generic[KeyT]):
         if now - self._said_all_at > _SAY_ALL_AGAIN_AFTER:
             self.announcements.doubt()
             self._said_all_at = now
-        first: Sequence[KeyT] = ()
-        bulk: Sequence[KeyT] = ()
-        if not self._owner.is_paused:
-            first, bulk = self._owner.front()
-        return self.announcements.changes(first, bulk, self._owner.wanted)
+        is_paused = self._owner.is_paused
+        first, bulk = ([], []) if is_paused else self._owner.front()
+        return self.announcements.changes(first, bulk, self._owner.wanted, is_all=not is_paused)
 
     def _hand_over(self, taken: Taken, turn: Turn | None) -> None:
         if turn is None or turn.taken.done():
@@ -289,12 +298,14 @@ class Worker(Generic[KeyT]):
     def _wait(self, reply: Wait, turn: Turn | None, now: float) -> None:
         if reply.why == "idle":
             self.turns.hear_reply("idle", 0.0, now)
-            if turn is not None and not self._has_news:
-                # What came while Redis was asked is not among what it looked for.
+            if turn is not None and not (self._has_news or self._was_freed):
+                # What came, or came back, while Redis was asked is not among what it looked for.
                 turn.not_before = now + reply.seconds
             self._owner.note_idle()
             return
-        self.turns.hear_reply(reply.why, reply.seconds, now)
+        if not (reply.why == "busy" and self._was_freed):
+            # Otherwise the reply may be older than that; if it is not, it will be said who has the slot.
+            self.turns.hear_reply(reply.why, reply.seconds, now)
         if reply.why == "pace":
             self._pacer.go_on_from(reply.pace, now)
         elif reply.why == "forgotten":
@@ -374,3 +385,7 @@ class Worker(Generic[KeyT]):
                 pass
             finally:
                 await self._link.aclose()
+
+
+def _cut_off() -> ClosedError:
+    return ClosedError("the lookup was cut off: what talks to Redis for it was cancelled")

@@ -116,7 +116,11 @@ class Following(Generic[KeyT, AnswerT]):
             self._opening = self._loop.create_task(self._load(self._store))
         opening = self._opening
         await asyncio.wait([opening])
-        failure = opening.result()
+        # From outside, as by a program that cancels every task; whoever comes next opens it anew.
+        is_cut_off = opening.cancelled()
+        failure = (
+            StoreError("the store was not loaded: the task was cancelled") if is_cut_off else opening.result()
+        )
         if failure is not None:
             if self._opening is opening:
                 self._opening = None
@@ -145,9 +149,10 @@ class Following(Generic[KeyT, AnswerT]):
     async def close(self) -> None:
         """End all that runs, and save what is left."""
         self.is_closed = True
-        await self._lookups.close()
+        # First, because whatever is awaited here may be cut off.
         self._waits.fail(ClosedError("the tracker was closed before the message was at its end"))
         self._readers.close()
+        await self._lookups.close()
         if self._opening is not None and not self._opening.done():
             await asyncio.wait([self._opening])
         if self._saver is not None:

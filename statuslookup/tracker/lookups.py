@@ -68,8 +68,14 @@ class Lookups(Generic[KeyT, AnswerT]):
             self._is_running = True
             self._ahead = self._wall_clock() - self._clock.time()
             self._task = asyncio.get_running_loop().create_task(self._run(), context=self._context)
+            self._task.add_done_callback(self._forget)
         elif alarm.due is not None and max(due, self._paused_until) < alarm.due:
             alarm.ring()
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        if task is self._task:
+            # Also where it was cancelled from outside before it began: whatever comes next starts it anew.
+            self._is_running = False
 
     async def close(self) -> None:
         """Stop asking; what is being asked for is withdrawn."""

@@ -54,6 +54,8 @@ class Reader(AsyncGenerator[Change[KeyT, AnswerT], None]):
         self._listener: asyncio.Future[None] | None = None
         self._has_begun = self._is_closed = False
         self._on_close: Callable[[], None] | None = None
+        self.is_cut_off = False
+        """Whether it was cancelled while it waited: it may go on, unless another loop begins before."""
 
     def begin(self, on_close: Callable[[], None]) -> None:
         """Take note that the tracker tells this reader from now on, and how to end that."""
@@ -83,6 +85,7 @@ class Reader(AsyncGenerator[Change[KeyT, AnswerT], None]):
         if self._listener is not None:
             raise RuntimeError("two tasks read the changes of one loop; give each a loop of its own")
         self._hand_over()
+        self.is_cut_off = False
         if not self._has_begun and not self._is_closed:
             self._has_begun = True
             try:
@@ -100,6 +103,9 @@ class Reader(AsyncGenerator[Change[KeyT, AnswerT], None]):
             self._home.listening.add(self)
             try:
                 await self._listener
+            except BaseException:
+                self.is_cut_off = True
+                raise
             finally:
                 self._listener = None
                 self._home.listening.discard(self)
@@ -186,7 +192,11 @@ class Readers(Generic[KeyT, AnswerT]):
         """Tell a reader from now on; a second one of all keys is a ``RuntimeError``."""
         reference = ref(reader)
         if reader.keys is None:
-            if self.of_all is not None:
+            other = self.of_all
+            if other is not None and other.is_cut_off:
+                # Whoever keeps its traceback, such as an "except" around the next loop, keeps it as well.
+                other.close()
+            elif other is not None:
                 raise RuntimeError(
                     "changes() is being read already: end that loop first, or use watch() for some keys"
                 )

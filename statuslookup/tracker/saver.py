@@ -72,6 +72,13 @@ class Saver(Generic[KeyT]):
             # First, because an eager task begins before it is returned.
             self._is_running = True
             self._task = asyncio.get_running_loop().create_task(self._run(), context=self._context)
+            self._task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        if task is self._task and task.cancelled():
+            # From outside, and maybe before it began: whatever comes next starts it anew.
+            self._is_running = False
+            self._fail_waiters(StoreError("the save was cut off: its task was cancelled"))
 
     async def saved(self) -> None:
         """Return when all that was added so far is durable; raise ``StoreError`` if the store fails."""
@@ -143,14 +150,18 @@ class Saver(Generic[KeyT]):
 
     def _answer(self) -> None:
         """Let those go on whose rows are durable, or all, if the store fails."""
+        if self._failure is not None:
+            self._fail_waiters(self._failure)
+            return
         # They are in the order of their numbers.
         done_up_to = next(iter(self._unsaved.values()), self._count + 1) - 1
         for waiter, number in list(self._waiters.items()):
-            if waiter.done():
-                continue
-            if self._failure is not None:
-                waiter.set_exception(self._failure.fresh())
+            if number <= done_up_to and not waiter.done():
+                waiter.set_result(None)
+
+    def _fail_waiters(self, failure: StoreError) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(failure.fresh())
                 # Its caller may be gone before it can take the error.
                 waiter.exception()
-            elif number <= done_up_to:
-                waiter.set_result(None)

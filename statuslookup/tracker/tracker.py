@@ -197,7 +197,7 @@ class StatusTracker(Generic[KeyT, AnswerT]):
         Close the tracker before its client. It may be called again, and from any task of its event loop.
         """
         self._following.check_loop("close the tracker in the event loop that it was used in")
-        if self._closing is None:
+        if self._closing is None or self._closing.cancelled():
             self._closing = asyncio.ensure_future(self._following.close())
         closing = self._closing
         # A cancelled caller still leaves nothing behind.

@@ -47,6 +47,23 @@ def test_after_a_doubt_all_is_said_again_and_what_is_not_wanted_is_withdrawn() -
     assert not announcements.changes(["1"], ["3"], nothing)
 
 
+def test_what_is_doubted_while_all_is_said_is_said_once_more() -> None:
+    """As where the subscription was cut while a call was under way."""
+    announcements = said("1")
+    announcements.doubt()
+    changes = announcements.changes(["1"], [], everything)
+    announcements.doubt()
+    announcements.said(changes)
+    assert announcements.changes(["1"], [], everything) == Changes(["1"], [], [])
+
+
+def test_a_doubt_outlasts_what_does_not_say_all() -> None:
+    announcements = said("1")
+    announcements.doubt()
+    announcements.said(announcements.changes([], [], everything, is_all=False))
+    assert announcements.changes(["1"], [], everything) == Changes(["1"], [], [])
+
+
 def test_what_was_told_here_can_be_asked_anew() -> None:
     announcements = said("1")
     announcements.told(["1", "9"])

@@ -70,6 +70,22 @@ async def test_done_is_repeated_until_redis_is_back(new_server: Callable[..., Re
         assert one._held == {}
 
 
+async def test_a_slot_whose_return_is_cut_off_is_not_claimed_any_more(fleet: Fleet) -> None:
+    """As by a program that cancels every task, before the call began."""
+    one, two = fleet.member(), fleet.member()
+    had = await taken(one, "1")
+    telling = asyncio.ensure_future(one.done(had.fence, SENT, told=["1"]))
+    await asyncio.sleep(0)
+    (call,) = one._link._calls
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await telling
+    assert one._held == {}
+    await one.take(TERMS, ANNOUNCE)
+    await asyncio.sleep(2 * TERMS.interval)
+    await taken(two, "2")
+
+
 async def test_done_gives_up_when_the_lease_has_ended(new_server: Callable[..., RedisServer]) -> None:
     server = new_server()
     server.start()

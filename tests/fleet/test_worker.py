@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from statuslookup import RateLimit
+from statuslookup import ClosedError, RateLimit
 from statuslookup.fleet.errands import Report
 from statuslookup.fleet.pacing import SharedPacer
 from statuslookup.fleet.slot import ANNOUNCE, LeftPace, Taken, Wait
@@ -293,4 +293,35 @@ async def test_the_slot_of_who_is_cancelled_right_before_the_reply_is_for_others
     await asyncio.sleep(0.1)
     assert [turn.taken.result().fence for turn in turns[1:]] == [7] * others
     assert others or queue.done_with  # it is given back
+    await worker.leave()
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("reply", [BUSY, IDLE])
+async def test_that_the_slot_is_free_counts_although_an_older_reply_comes_after_it(reply: Wait) -> None:
+    """What is published comes on a connection of its own, so it may overtake a reply."""
+    queue, owner = Queue(reply, seconds=0.02), Owner([1])
+    worker = worker_of(queue, owner)
+    turn = worker.ask(200)
+    await asyncio.sleep(0.01)
+    assert len(queue.takes) == 1
+    # The holder is done right after Redis has answered that it is not.
+    worker.hear_turn(is_free=True, process=9, seconds=0.1, beside=0.1)
+    queue.reply = Taken(8, ["1"], LeftPace(0, None))
+    await asyncio.wait_for(turn.taken, LEASE / 4)
+    await worker.leave()
+
+
+@pytest.mark.virtual_time
+async def test_a_worker_whose_task_is_cancelled_before_it_began_works_for_the_next_one() -> None:
+    """As by a program that cancels every task."""
+    queue, owner = Queue(Taken(7, ["1"], LeftPace(0, None))), Owner([1])
+    worker = worker_of(queue, owner)
+    turn = worker.ask(200)
+    assert worker._task is not None
+    worker._task.cancel()
+    with pytest.raises(ClosedError, match="was cut off"):
+        await turn.taken
+    turn = worker.ask(200)
+    assert (await turn.taken).fence == 7
     await worker.leave()

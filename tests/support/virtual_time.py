@@ -17,7 +17,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             return events
         if timeout is None:
             # Only another thread can end this wait, and only for a short while.
-            events = super().select(10)
+            events = super().select(self.loop.patience)
             if not events:
                 raise RuntimeError("deadlock: every task waits, and nothing is due")
             return events
@@ -27,6 +27,9 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """Runs timers in their order, each at its exact time, without waiting for it."""
+
+    patience = 10.0
+    """How many seconds of real time it waits for a thread where nothing else is due."""
 
     def __init__(self) -> None:
         self._now = 1000.0

@@ -224,6 +224,42 @@ async def test_a_second_loop_over_all_is_refused() -> None:
         again.cancel()
 
 
+async def test_a_loop_that_was_cut_off_while_it_waited_is_in_nobodys_way() -> None:
+    """Its traceback, which an ``except`` or whoever holds the task keeps, keeps the loop."""
+    async with smsfire_tracker(PlayedClient()) as tracker:
+        await tracker.track(1)
+        try:
+            async with asyncio.timeout(1):
+                async for _ in tracker.changes():
+                    raise AssertionError
+        except TimeoutError:
+            again = asyncio.ensure_future(anext(tracker.changes()))
+            await ticks()
+            tracker.feed([message(1, DELIVERED)])
+            assert (await again).is_over
+
+
+async def test_a_loop_that_waited_only_so_long_goes_on_unless_another_one_began() -> None:
+    async with smsfire_tracker(PlayedClient()) as tracker:
+        await tracker.track(1)
+        changes = tracker.changes()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(changes), 1)
+        tracker.feed([message(1, SENT)])
+        assert (await anext(changes)).status.state is SENT
+        # It is busy, so it has not been left.
+        with pytest.raises(RuntimeError, match="is being read already"):
+            await anext(tracker.changes())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(changes), 1)
+        again = asyncio.ensure_future(anext(tracker.changes()))
+        await ticks()
+        with pytest.raises(StopAsyncIteration):
+            await anext(changes)
+        tracker.feed([message(1, DELIVERED)])
+        assert (await again).is_over
+
+
 async def test_what_a_loop_was_busy_with_when_it_raised_comes_again() -> None:
     async with smsfire_tracker(PlayedClient()) as tracker:
         await tracker.track(1, 2)
