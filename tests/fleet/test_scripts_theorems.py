@@ -94,7 +94,7 @@ class Fleet(RuleBasedStateMachine):
         self.leases[process] = self.now + LEASE
         if was_away:
             self.queue.give_back(process)
-        self.queue.say(process, self.living, **keys, asks=most > 0)
+        self.queue.say(process, self.living, **keys)
         terms = Terms(interval=INTERVAL, period=PERIOD, places=PLACES, is_alone=is_alone)
         reply: Taken | Wait = self.run(member.take(terms, most, **keys))
         if isinstance(reply, Wait) and reply.why != "idle":

@@ -78,11 +78,10 @@ class Queue:
         first: list[str],
         bulk: list[str],
         gone: list[str],
-        asks: bool,
     ) -> None:
         for key in gone:
             self.entries.pop((process, key), None)
-        if not (first or bulk or asks):
+        if not (first or bulk):
             return
         takers = self._takers(living)
         bands: tuple[tuple[list[str], Band], ...] = ((first, "first"), (bulk, "bulk"))
