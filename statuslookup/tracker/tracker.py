@@ -166,8 +166,9 @@ class StatusTracker(Generic[KeyT, AnswerT]):
         """Yield the changes of all keys until the tracker is closed; one such loop at a time.
 
         A change is handed over when the loop asks for the next: what it was busy with in a crash, or when it
-        raised, comes again in the next loop. A slow reader skips states, never the last. A second loop
-        at the same time is a ``RuntimeError``.
+        raised, comes again in the next loop, but for an end that a ``wait`` or ``watch`` took in between. A
+        slow reader skips states, never the last. A second loop at the same time is a ``RuntimeError``, unless
+        the first was cancelled while it waited.
         """
         return Reader(self._following, None, DeliveryState.DELIVERED)
 
