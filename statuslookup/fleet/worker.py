@@ -304,7 +304,8 @@ class Worker(Generic[KeyT]):
             self._owner.note_idle()
             return
         if not (reply.why == "busy" and self._was_freed):
-            # Otherwise the reply may be older than that; if it is not, it will be said who has the slot.
+            # A "busy" that comes after "free" may be the older of the two, and is not believed then: if it is
+            # the newer one, whoever took the slot says so.
             self.turns.hear_reply(reply.why, reply.seconds, now)
         if reply.why == "pace":
             self._pacer.go_on_from(reply.pace, now)

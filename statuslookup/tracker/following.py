@@ -111,7 +111,7 @@ class Following(Generic[KeyT, AnswerT]):
         if self._store is None:
             self._is_open = True
             return
-        if self._opening is None:
+        if self._opening is None or self._opening.cancelled():
             # A task of its own, because whoever opens first may be cancelled, and others wait for it, too.
             self._opening = self._loop.create_task(self._load(self._store))
         opening = self._opening

@@ -325,3 +325,20 @@ async def test_a_worker_whose_task_is_cancelled_before_it_began_works_for_the_ne
     turn = worker.ask(200)
     assert (await turn.taken).fence == 7
     await worker.leave()
+
+
+@pytest.mark.virtual_time
+async def test_what_is_doubted_in_a_pause_is_said_again_after_it() -> None:
+    """In a pause, a renewal says nothing of what waits here."""
+    queue, owner = Queue(), Owner([1])
+    worker = worker_of(queue, owner)
+    worker.note()
+    await asyncio.sleep(0.1)
+    owner.is_paused = True
+    worker.reconnected()
+    await asyncio.sleep(LEASE / 4)
+    owner.is_paused = False
+    worker.note()
+    await asyncio.sleep(LEASE / 4)
+    assert [said for _, said in queue.takes] == [["1"], [], ["1"]]
+    await worker.leave()

@@ -56,6 +56,19 @@ async def test_a_store_whose_loading_is_cut_off_is_loaded_by_whoever_comes_next(
     await tracker.aclose()
 
 
+async def test_whoever_comes_after_a_loading_that_was_cut_off_with_its_caller_sees_nothing_of_it() -> None:
+    store = FailingStore()
+    tracker = smsfire_tracker(PlayedClient(), store=store)
+    tracking = asyncio.ensure_future(tracker.track(1))
+    await ticks(1)
+    cut_off(set())
+    with pytest.raises(asyncio.CancelledError):
+        await tracking
+    await tracker.track(1)
+    assert set(store.rows) == {"i:1"}
+    await tracker.aclose()
+
+
 async def test_closing_that_is_cut_off_ends_waits_and_loops_and_may_be_begun_anew() -> None:
     store = FailingStore(seconds=1)
     tracker = smsfire_tracker(PlayedClient(), store=store)
