@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 from attrs import frozen
@@ -90,7 +91,7 @@ class SharedQueue:
         often of that Redis knows."""
         self._has_asked = False
         self._lives_until = 0.0
-        self._interval = 0.0
+        self._interval = self._period = 0.0
         self._turn = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -181,7 +182,7 @@ class SharedQueue:
     ) -> Taken | Wait:
         async with self._turn:
             asked_at, losses = self._clock.time(), self._losses
-            self._interval = 1000 * terms.interval
+            self._interval, self._period = 1000 * terms.interval, 1000 * terms.period
             reply = await self._run(
                 TAKE,
                 {
@@ -193,7 +194,7 @@ class SharedQueue:
                     "leaves": False,
                     "lease": 1000 * self.lease,
                     "interval": self._interval,
-                    "period": 1000 * terms.period,
+                    "period": self._period,
                     "credit": 1000 * terms.credit,
                     "places": terms.places,
                     "alone": terms.is_alone,
@@ -260,9 +261,15 @@ class SharedQueue:
 
     def _start_done(self, fence: int | None, *arguments: Any) -> "asyncio.Task[bool]":
         call = self._link.start(self._done(fence, *arguments))
-        # However it ends: what is claimed for ever would block the whole fleet as long as this process lives.
-        call.add_done_callback(lambda _: self._held.pop(fence or 0, None))
+        call.add_done_callback(partial(self._end_claim, fence or 0))
         return call
+
+    def _end_claim(self, fence: int, call: "asyncio.Task[bool]") -> None:
+        """Claim the slot no longer: for ever, that would block the fleet as long as this process lives."""
+        self._held.pop(fence, None)
+        if call.cancelled():
+            # From outside, and maybe before Redis heard of it.
+            self.let_go()
 
     async def _done(
         self,
@@ -297,7 +304,10 @@ class SharedQueue:
         return is_owed
 
     def let_go(self) -> None:
-        """Let others ask, from the next ``take`` on, for whatever this process had taken."""
+        """Let others ask, from the next call on, for whatever this process had taken.
+
+        What it held and does not claim any more counts as if something had been sent until then.
+        """
         self._losses += 1
 
     async def leave(self, gone: Sequence[str] = ()) -> None:
@@ -308,7 +318,13 @@ class SharedQueue:
     async def _leave(self, gone: Sequence[str]) -> None:
         async with self._turn:
             self._held.clear()
-            known = {"seen": self._seen, "rung": self._rung, "interval": self._interval}
+            known = {
+                "seen": self._seen,
+                "rung": self._rung,
+                "interval": self._interval,
+                "period": self._period,
+                "lost": self._losses > self._losses_said,
+            }
             await self._run(TAKE, {**_FAREWELL, **known, "gone": gone})
 
     async def _run(self, script: Script, ask: dict[str, Any], *arguments: str | bytes) -> Any:
@@ -336,11 +352,9 @@ def _milliseconds(sent: Sent, came: LeftPace | None) -> dict[str, float]:
 
 _FAREWELL: Final = {
     "holds": (),
-    "lost": False,
     "most": ANNOUNCE,
     "leaves": True,
     "lease": 2000,
-    "period": 0,
     "credit": 0,
     "places": 1,
     "alone": True,

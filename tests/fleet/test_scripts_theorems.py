@@ -85,12 +85,17 @@ class Fleet(RuleBasedStateMachine):
         knows = set(member._held)
         self.slots.lapse(self.leases, self.now)
         process = member.process
-        was_away = process not in self.living
+        has_lost = member._losses > member._losses_said
+        was_away = process not in self.living or has_lost
         for request in list(self.slots.requests):
             if request.process == process and request.ends_at == math.inf and request.fence not in knows:
-                # The reply of its grant was lost.
-                self.slots.unsent(request.fence)
                 was_away = True
+                if has_lost:
+                    # It may have been sent.
+                    request.ends_at = self.now
+                else:
+                    # The reply of its grant was lost.
+                    self.slots.unsent(request.fence)
         self.leases[process] = self.now + LEASE
         if was_away:
             self.queue.give_back(process)
@@ -179,6 +184,14 @@ class Fleet(RuleBasedStateMachine):
             self.run(member.done(None, None, told=told))
 
     # --- what befalls them ----------------------------------------------------------------------------
+
+    @rule(who=who)
+    def lose_track(self, who: int) -> None:
+        """Claim no slot any more, as where what was said of one cannot be said."""
+        member = self.members[who]
+        member._held.clear()
+        member.let_go()
+        self.held = {fence: held for fence, held in self.held.items() if held[0] is not member}
 
     @rule(seconds=st.sampled_from([0.01, 0.3, 0.5, 0.6, 1.0, 1.9, 2.5]))
     def pass_time(self, seconds: float) -> None:

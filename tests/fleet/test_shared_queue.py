@@ -70,10 +70,14 @@ async def test_done_is_repeated_until_redis_is_back(new_server: Callable[..., Re
         assert one._held == {}
 
 
-async def test_a_slot_whose_return_is_cut_off_is_not_claimed_any_more(fleet: Fleet) -> None:
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_slot_whose_return_is_cut_off_is_free_an_interval_later(
+    timed_fleet: Fleet, leaves: bool
+) -> None:
     """As by a program that cancels every task, before the call began."""
-    one, two = fleet.member(), fleet.member()
+    one, two = timed_fleet.member(), timed_fleet.member()
     had = await taken(one, "1")
+    timed_fleet.pass_time(0.2)
     telling = asyncio.ensure_future(one.done(had.fence, SENT, told=["1"]))
     await asyncio.sleep(0)
     (call,) = one._link._calls
@@ -81,9 +85,13 @@ async def test_a_slot_whose_return_is_cut_off_is_not_claimed_any_more(fleet: Fle
     with pytest.raises(asyncio.CancelledError):
         await telling
     assert one._held == {}
-    await one.take(TERMS, ANNOUNCE)
-    await asyncio.sleep(2 * TERMS.interval)
-    await taken(two, "2")
+    await (one.leave() if leaves else one.take(TERMS, ANNOUNCE))
+    # Something was sent, and counted by now.
+    reply = await two.take(TERMS, 200, first=["2"])
+    assert isinstance(reply, Wait)
+    assert reply.seconds == pytest.approx(TERMS.interval, abs=0.01)
+    timed_fleet.pass_time(TERMS.interval)
+    assert (await taken(two)).keys == ["1", "2"][leaves:]
 
 
 async def test_done_gives_up_when_the_lease_has_ended(new_server: Callable[..., RedisServer]) -> None:

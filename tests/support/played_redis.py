@@ -291,8 +291,13 @@ class _Script:
                     place.state, place.at = "late", lease_end + ask["period"]
                     data.ready = max(data.ready, lease_end + ask["interval"])
                 elif place.process == self._me and place.fence not in ask["holds"]:
-                    stays, is_lost = False, True
-                    self._take_back(place)
+                    is_lost = True
+                    if ask["lost"]:
+                        place.state, place.at = "late", now + ask["period"]
+                        data.ready = max(data.ready, now + ask["interval"])
+                    else:
+                        stays = False
+                        self._take_back(place)
                     self._say_turn("free", place.fence)
                 else:
                     if place.process == self._me:

@@ -6,7 +6,8 @@ local last_call = tonumber(redis.call('ZSCORE', alive_key, me) or 0)
 local was_away = last_call <= now or ask.lost
 
 -- 1. Give up the places of those whose lease has ended: they send nothing any more, but what they had sent counts.
--- A place of mine that I do not know of was granted by a reply that was lost: nothing was sent.
+-- A place of mine that I do not know of was granted by a reply that was lost: nothing was sent. But if I have lost track
+-- of what I held, it counts as if it had been sent until now.
 local claimed, held, places, under_way, last_end, has_company = {}, {}, {}, 0, now, false
 for _, fence in ipairs(ask.holds) do claimed[fence] = true end
 for _, place in ipairs(slot.places) do
@@ -18,8 +19,14 @@ for _, place in ipairs(slot.places) do
       place.state, place.at, is_changed = 'late', lease_end + ask.period, true
       slot.ready = math.max(slot.ready, lease_end + ask.interval)
     elseif place.process == me and not claimed[place.fence] then
-      stays, was_away, is_changed = false, true, true
-      take_back(slot, place)
+      was_away, is_changed = true, true
+      if ask.lost then
+        place.state, place.at = 'late', now + ask.period
+        slot.ready = math.max(slot.ready, now + ask.interval)
+      else
+        stays = false
+        take_back(slot, place)
+      end
       say_turn('free', slot, place.fence)
     else
       if place.process == me then
