@@ -274,7 +274,7 @@ class FleetSource(Generic[KeyT, AnswerT]):
             # Nobody can tell here whether it is new. If it is of a key that is just being announced, whose
             # reply it has overtaken, that key has left the queue again.
             if self.lanes.queued:
-                self.worker.reconnected()
+                self.worker.say_all_again()
             return
         told = self._messages.read(payload, self._asker.queued)
         # What was learned so long ago is no news, even if it is true: somebody may have kept the message.
@@ -285,7 +285,7 @@ class FleetSource(Generic[KeyT, AnswerT]):
             self.worker.poke()
 
     def reconnected(self) -> None:
-        self.worker.reconnected()
+        self.worker.say_all_again()
 
 
 class FleetSlot(Generic[KeyT, AnswerT]):

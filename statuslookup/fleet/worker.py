@@ -127,7 +127,7 @@ class Worker(Generic[KeyT]):
             self._owner.note_overtaken()
         self.poke()
 
-    def reconnected(self) -> None:
+    def say_all_again(self) -> None:
         """Take note that words were lost, of others or of this process: say everything again."""
         self.announcements.doubt()
         self.note()
@@ -266,7 +266,7 @@ class Worker(Generic[KeyT]):
         self.announcements.said(changes)
         if had_said and self._queue.was_away:
             # As after a freeze: what this process waits for was dropped with its lease.
-            self.reconnected()
+            self.say_all_again()
         self._called_at = now
         now = self._clock.time()
         if isinstance(reply, Taken):

@@ -82,7 +82,7 @@ class Ledger(Generic[KeyT, AnswerT]):
             entry = Entry(now - age, until, is_whole=self._provider.webhooks_tell_all)
             self._entries[key] = entry
             if age < self._schedule.first:
-                self._bear_silence(key, entry, now)
+                self._set_due(key, entry, now)
             else:
                 entry.place = self._calendar.put_due((key,), now)
             return True
@@ -137,7 +137,7 @@ class Ledger(Generic[KeyT, AnswerT]):
                     moved.append(key)
                     self._judge(key, entry, now, is_webhook=True)
                 elif not entry.is_over:
-                    self._bear_silence(key, entry, now)
+                    self._set_due(key, entry, now)
             if is_stranger:
                 counts.strangers += 1
             elif is_stale:
@@ -177,7 +177,7 @@ class Ledger(Generic[KeyT, AnswerT]):
         if entry is None or entry.place is not None:
             return False
         if now < entry.born + self._schedule.give_up:
-            self._bear_silence(key, entry, now)
+            self._set_due(key, entry, now)
             return False
         self._judge(key, entry, now, is_answer=True)
         return entry.is_over
@@ -278,9 +278,9 @@ class Ledger(Generic[KeyT, AnswerT]):
                 return
         elif is_over or not (is_webhook or is_answer):
             return
-        self._bear_silence(key, entry, now)
+        self._set_due(key, entry, now)
 
-    def _bear_silence(self, key: KeyT, entry: Entry[KeyT, AnswerT], now: float) -> None:
+    def _set_due(self, key: KeyT, entry: Entry[KeyT, AnswerT], now: float) -> None:
         # In full, because every webhook and every answer comes by here.
         silence = now - entry.born
         if silence < self._schedule.first:

@@ -43,6 +43,63 @@ def altered(messages: int, response_to: Callable[[int], Response | None]) -> Ite
         yield sandbox, url
 
 
+# --- how to go on ---------------------------------------------------------------------------------
+
+
+def test_what_ends_a_check_says_how_to_go_on(url: str, tmp_path: Path, sandbox: Sandbox) -> None:
+    sandbox.fault = lambda number: 401 if number > 2 else None
+    out = tmp_path / "out.jsonl"
+    (tmp_path / "in").write_text(ids(3000))
+    arguments = (str(tmp_path / "in"), "-o", str(out))
+    result = run_check(url, *arguments)
+    assert result.exit_code == 3
+    done = len(rows(out.read_text()))
+    assert result.stderr.endswith(f"{out} has {done} rows. To go on, repeat the command with --resume.\n")
+    sandbox.fault = None
+    assert run_check(url, *arguments, "--resume").exit_code == 0
+    assert [row["id"] for row in rows(out.read_text())] == list(range(1, 3001))
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_check_that_wrote_nothing_is_not_to_be_resumed(
+    url: str, tmp_path: Path, sandbox: Sandbox, resume: list[str]
+) -> None:
+    sandbox.fault = lambda _: 401
+    out = tmp_path / "out.csv"
+    arguments = ("-", "-o", str(out))
+    if not resume:
+        out.write_text("the result of yesterday\n")
+    result = run_check(url, *arguments, *resume, input=ids(3))
+    assert result.exit_code == 3
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 2
+    assert result.stderr.endswith(f"Nothing was written to {out}. Repeat the command.\n")
+    assert out.read_text() == ("" if resume else "the result of yesterday\n")
+
+
+@pytest.mark.parametrize(
+    ("there", "input", "problem"),
+    [
+        ("", "7\n8\n", "its row 2 has another key than line 2 of the input"),
+        ("", "1\n", "more rows than this input"),
+        ("my notes\n", "1\n2\n", "its row 3 is not one of this check"),
+    ],
+)
+def test_a_file_that_cannot_be_resumed_is_named_and_not_to_be_resumed(
+    url: str, tmp_path: Path, there: str, input: str, problem: str
+) -> None:
+    out = tmp_path / "out.jsonl"
+    arguments = ("-", "-o", str(out))
+    assert run_check(url, *arguments, input=ids(2)).exit_code == 0
+    with out.open("a") as file:
+        file.write(there)
+    result = run_check(url, *arguments, "--resume", input=input)
+    assert result.exit_code == 2
+    assert f"Error: {out} cannot be resumed: " in result.stderr
+    assert result.stderr.endswith(f"{problem}; choose another file with -o\n")
+    assert "repeat" not in result.stderr.lower()
+
+
 # --- 429 ------------------------------------------------------------------------------------------
 
 

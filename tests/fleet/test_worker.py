@@ -335,7 +335,7 @@ async def test_what_is_doubted_in_a_pause_is_said_again_after_it() -> None:
     worker.note()
     await asyncio.sleep(0.1)
     owner.is_paused = True
-    worker.reconnected()
+    worker.say_all_again()
     await asyncio.sleep(LEASE / 4)
     owner.is_paused = False
     worker.note()
