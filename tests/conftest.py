@@ -122,7 +122,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture
 def is_thorough(pytestconfig: pytest.Config) -> bool:
     """Whether --chaos asks for more than usual."""
-    return int(pytestconfig.getoption("chaos")) > 20_000
+    return int(pytestconfig.getoption("chaos")) > 100_000
 
 
 @pytest.fixture
