@@ -1,4 +1,7 @@
-"""The scripts against a model of the queue, and against what no order of calls, deaths and losses may do."""
+"""The scripts against a model of the queue, and against what no order of calls, deaths and losses may do.
+
+What the interleavings take for the scripts has to do the same.
+"""
 
 import asyncio
 import itertools
@@ -18,9 +21,11 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
+from statuslookup.fleet.link import Link
 from statuslookup.fleet.shared_queue import SharedQueue
 from statuslookup.fleet.slot import ANNOUNCE, FOLLOW_UP, LeftPace, Sent, Taken, Terms, Wait
 from tests.support.members import Heard, identity
+from tests.support.played_redis import PlayedRedis
 from tests.support.queue_model import Queue, Slots
 from tests.support.redis_servers import RedisServer
 from tests.support.timed_scripts import TimedLink
@@ -43,9 +48,8 @@ class Fleet(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.clock = ManualClock(1_700_000_000.0)
-        self.redis = Redis.from_url(self.url, protocol=2)
-        self.run(self.redis.flushall())
-        self.link = TimedLink(self.redis, self.clock)
+        self.link = self.connect()
+        self.forget()
         self.numbers = itertools.count(1)
         self.members = [self.new_member() for _ in range(3)]
         self.queue = Queue()
@@ -53,6 +57,14 @@ class Fleet(RuleBasedStateMachine):
         self.leases: dict[int, float] = {}
         self.held: dict[int, tuple[SharedQueue, list[str]]] = {}
         """Who holds which slot, and the keys that came with it."""
+
+    def connect(self) -> Link:
+        self.redis = Redis.from_url(self.url, protocol=2)
+        return TimedLink(self.redis, self.clock)
+
+    def forget(self) -> None:
+        """Let Redis lose all that it has."""
+        self.run(self.redis.flushall())
 
     def new_member(self) -> SharedQueue:
         number = next(self.numbers)
@@ -207,7 +219,7 @@ class Fleet(RuleBasedStateMachine):
     @rule()
     def lose_everything(self) -> None:
         self.slots.lapse(self.leases, self.now)
-        self.run(self.redis.flushall())
+        self.forget()
         self.queue.entries.clear()
         self.leases.clear()
         for request in self.slots.requests:
@@ -223,18 +235,36 @@ class Fleet(RuleBasedStateMachine):
         assert all(milliseconds > 0 for milliseconds in self.run(ends()))
 
 
+class OnPlayedRedis(Fleet):
+    """The same members on the scripts in plain Python."""
+
+    def connect(self) -> Link:
+        self.played = PlayedRedis(latency=0.0, now=lambda: 1000 * self.clock.time())
+        self.redis = self.played
+        return Link(self.played, clock=self.clock)
+
+    def forget(self) -> None:
+        self.played.lose_all()
+
+    def all_ends(self) -> None:
+        """It keeps no keys that could end."""
+
+
+def compare_with_model(fleet: type[Fleet], examples: int) -> None:
+    thoroughly = settings(
+        max_examples=examples, stateful_step_count=40, suppress_health_check=list(HealthCheck)
+    )
+    run_state_machine_as_test(fleet, settings=thoroughly)
+
+
 def test_scripts_do_what_the_model_does(shared_server: RedisServer, pytestconfig: pytest.Config) -> None:
     class OnServer(Fleet):
-        pass
+        url = shared_server.url
 
-    OnServer.url = shared_server.url
-    examples = pytestconfig.getoption("chaos") // 400
-    run_state_machine_as_test(
-        OnServer,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=40,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    compare_with_model(OnServer, pytestconfig.getoption("chaos") // 400)
+
+
+def test_what_the_interleavings_take_for_the_scripts_does_what_the_model_does(
+    pytestconfig: pytest.Config,
+) -> None:
+    compare_with_model(OnPlayedRedis, pytestconfig.getoption("chaos") // 400)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
@@ -60,11 +61,17 @@ class PlayedRedis(Redis):
     The scripts here leave out what defends them against foreign data and clocks that are set back.
     """
 
-    def __init__(self, latency: float = 0.01, message_latency: float = 0.01) -> None:
+    def __init__(
+        self,
+        latency: float = 0.01,
+        message_latency: float = 0.01,
+        now: Callable[[], float] = lambda: 1000 * asyncio.get_running_loop().time() + 1e9,
+    ) -> None:
         # A pool that is given spares each of many the look at what redis-py is.
         super().__init__(connection_pool=_POOL)
         self.latency = latency
         self.message_latency = message_latency
+        self._now = now
         self.data = _Data()
         self.is_away = False
         """Whether no call reaches it."""
@@ -76,7 +83,8 @@ class PlayedRedis(Redis):
 
     @property
     def now(self) -> float:
-        return 1000 * asyncio.get_running_loop().time() + 1e9
+        """Its time in milliseconds."""
+        return self._now()
 
     async def evalsha(self, sha: Any, count: Any, *arguments: Any) -> Any:
         return await self._call(sha, arguments)
