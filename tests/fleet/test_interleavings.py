@@ -181,6 +181,11 @@ class Fleet:
         asyncio.get_running_loop().call_later(seconds, setattr, self.redis, "is_away", False)
         self.patience += seconds + 1.0 + LEASE + 2 * INTERVAL
 
+    def cut(self) -> None:
+        """Let what is on its way to the members be lost: what it told is asked for again."""
+        self.redis.cut()
+        self.patience += 1.0 + 2 * INTERVAL
+
     def restart(self) -> None:
         """Let Redis lose all that it knows."""
         self.has_lost_all = True
@@ -337,7 +342,7 @@ OTHERS: dict[str, Event] = {
     "away for long": event(Fleet.go_away, 3.0),
     "a restart": event(Fleet.restart),
     "scripts forgotten": event(Fleet.forget_scripts),
-    "subscriptions cut": lambda stage: stage.scene.redis.cut(),
+    "subscriptions cut": event(Fleet.cut),
     "strange words": event(Fleet.hear_strange_words),
     "429": event(Fleet.answer_once, 429),
     "500": event(Fleet.answer_once, 500),
