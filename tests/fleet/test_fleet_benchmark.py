@@ -16,10 +16,13 @@ def made_up(latency: float, *, rejections: int = 0, lasting: list[str] | None = 
 
 
 def test_a_run_counts_what_processes_and_redis_did(server: RedisServer) -> None:
-    run = Bench(server).at_once(FLEET, 2, 5, are_equal=True)
-    assert (run.lookups, run.failed, run.rejections, run.lasting) == (10, 0, 0, [])
-    # Equal keys are asked for once, unless the system lets one process begin later than the other.
-    assert 5 <= run.keys <= 10
+    for _ in range(5):
+        run = Bench(server).at_once(FLEET, 2, 5, are_equal=True)
+        assert (run.lookups, run.failed, run.rejections, run.lasting) == (10, 0, 0, [])
+        if run.keys == 5:
+            break
+    # Equal keys are asked for once, unless the system lets one process begin later than the other each time.
+    assert run.keys == 5
     assert run.scripts > 0
     assert run.microseconds > 0
     assert {name for name, _, _ in run.asked} == {run.asked[0][0]}
